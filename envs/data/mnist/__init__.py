@@ -1,0 +1,1 @@
+"""The MNIST images as IDX files, with their attribution in README.md."""
