@@ -10,10 +10,13 @@ from nodepert.envs.errors import (
     DatasetError,
     NodepertError,
 )
+from nodepert.envs.mnist import MNIST
+from nodepert.envs.mnist_autoencoder import MNISTAutoencoder
 from nodepert.envs.registration import register
 from nodepert.envs.vector import LossVectorEnv
 
 __all__ = [
+    "MNIST",
     "ActionError",
     "ConfigError",
     "ContractError",
@@ -22,8 +25,11 @@ __all__ = [
     "Draws",
     "LossEnv",
     "LossVectorEnv",
+    "MNISTAutoencoder",
     "NodepertError",
     "register",
 ]
 
 register("DelayedXOR-v0", DelayedXOR)
+register("MNIST-v0", MNIST)
+register("MNISTAutoencoder-v0", MNISTAutoencoder)

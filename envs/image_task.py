@@ -1,0 +1,71 @@
+"""What MNIST-v0 and MNISTAutoencoder-v0 share: an image is shown, one action ends the episode."""
+
+from __future__ import annotations
+
+from abc import ABC
+from os import PathLike
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from nodepert.envs.base import Context, LossEnv
+from nodepert.envs.draws import Draws
+from nodepert.envs.errors import ConfigError
+from nodepert.envs.mnist_data import load_examples
+
+__all__ = ["ImageTask"]
+
+ORDERS = ("random", "sequential")
+
+
+class ImageTask(LossEnv, ABC):
+    """Base of tasks that show one image an episode.
+
+    A context holds the number of the example only; :meth:`observe` gathers the pixels.
+
+    Args:
+        split: See :func:`~nodepert.envs.mnist_data.load_examples`, as for ``root``, ``holdout``.
+        root: A folder of IDX files; None for the packaged MNIST.
+        holdout: Leave the validation examples out of ``split="train"``.
+        order: ``"random"``: each episode draws its example, with replacement. ``"sequential"``:
+            lane i of N shows example i, then i + N, … and wraps around at the end, so that
+            ``num_examples`` consecutive lane-steps show each example once. Seeds play no part then.
+        expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]``.
+
+    Raises:
+        ConfigError: An argument that is not valid.
+        DatasetError: A data file is missing or damaged.
+    """
+
+    def __init__(
+        self,
+        split: str,
+        root: str | PathLike[str] | None,
+        holdout: bool,
+        order: str,
+        expose_gradient: bool,
+    ) -> None:
+        super().__init__(expose_gradient)
+        if order not in ORDERS:
+            raise ConfigError(f"order={order!r}: expected one of {', '.join(map(repr, ORDERS))}")
+        self.order = order
+        self.examples = load_examples(root, split, holdout)
+        num_pixels = self.examples.images.shape[1]
+        self.observation_space = spaces.Box(0.0, 1.0, (num_pixels,), np.float32)
+
+    @property
+    def num_examples(self) -> int:
+        """How many examples the split has: a sequential walk shows each once in so many."""
+        return len(self.examples)
+
+    def sample_contexts(self, draws: Draws) -> Context:
+        """The number of an example, (N,)."""
+        if self.order == "random":
+            return {"example": draws.integers(self.num_examples)}
+        position = draws.counters.astype(np.int64) * draws.num_lanes + draws.lanes
+        return {"example": position % self.num_examples}
+
+    def observe(self, context: Context) -> NDArray[np.float32]:
+        """Pixels from 0 to 1, shape (N, pixels)."""
+        return self.examples.pixels(context["example"])
