@@ -47,7 +47,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     action_scale: float = 1.0
-    """Prediction = action × ``action_scale``; losses are functions of the prediction."""
+    """Prediction = action times ``action_scale``; losses are functions of the prediction."""
 
     def __init__(self, expose_gradient: bool = False) -> None:
         if expose_gradient and type(self).loss_gradient is LossEnv.loss_gradient:
@@ -91,7 +91,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
         return 1
 
     def info(self, context: Context, actions: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """Things to measure but not to learn from; ``"_key"`` masks the lanes that have ``"key"``."""
+        """Things to measure, not to learn from; ``"_key"`` masks the lanes that have ``"key"``."""
         return {}
 
     def loss_gradient(self, context: Context, actions: NDArray[Any]) -> NDArray[Any]:
@@ -142,7 +142,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
         """
         if self._lanes is None or self._lanes.ended[0]:
             raise gym.error.ResetNeeded("call reset() before the first step of each episode")
-        losses, terminated, info = self._lanes.step(np.asarray(action)[None])
+        losses, terminated, info = self._lanes.step([action])
         self._lanes.ended |= terminated
         observation = blank(self.observation_space, 1) if terminated[0] else self._lanes.observe()
         info = {

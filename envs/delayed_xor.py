@@ -110,9 +110,7 @@ class DelayedXOR(LossEnv):
         return {"correct": self._prediction(actions)[:, 0] * target > 0, "_correct": respond}
 
 
-def make_schedule(
-    delay: int | tuple[int, int] | None, stream: bool, overwrite: bool
-) -> Schedule:
+def make_schedule(delay: int | tuple[int, int] | None, stream: bool, overwrite: bool) -> Schedule:
     """The schedule that the arguments of :class:`DelayedXOR` ask for."""
     if delay is None:
         delay = 0 if stream else 4

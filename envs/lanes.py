@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
 from nodepert.envs.draws import Draws
@@ -66,22 +67,30 @@ class Lanes:
         if everyone:
             self._context = dict(fresh)
         else:
-            if not self._context:
-                self._context = {k: np.zeros((len(mask), *v.shape[1:]), v.dtype)
-                                 for k, v in fresh.items()}  # fmt: skip
             for name, values in fresh.items():
-                self._context[name][mask] = values
+                # A new array: the old one may be the task's own, or be in a user's hands.
+                merged = np.zeros((len(mask), *values.shape[1:]), values.dtype)
+                if self._context:
+                    merged[~mask] = self._context[name][~mask]
+                merged[mask] = values
+                self._context[name] = merged
         self._context["step"] = self.steps
 
     def observe(self) -> NDArray[Any]:
         """What each lane shows now, shape (N, *observation_shape)."""
         return self._task.observe(self._context)
 
-    def step(self, actions: Any) -> tuple[NDArray[np.float64], Mask, dict[str, NDArray[Any]]]:
-        """Plays one action a lane; lanes that have ended stay as they are.
+    def step(
+        self, actions: Any, playing: Mask | bool = True
+    ) -> tuple[NDArray[np.float64], Mask, dict[str, NDArray[Any]]]:
+        """Plays one action a lane; lanes that are not ``playing`` stay as they are.
 
         Returns:
-            Losses (N,), which lanes have now terminated (N,), and the info arrays.
+            Losses (N,), which lanes have now terminated (N,), and the info arrays, all new.
+
+        Raises:
+            ActionError: An action has the wrong shape, or is not finite or not a class index.
+            ContractError: The task returned arrays of the wrong shape.
         """
         task = self._task
         actions = check_actions(actions, task.action_space, len(self.keys))
@@ -91,12 +100,18 @@ class Lanes:
                 f"{type(task).__name__}.loss returned shape {losses.shape}, expected "
                 f"{self.keys.shape}: one loss for each lane"
             )
-        info = task.info(self._context, actions)
+        info = {name: np.array(v) for name, v in task.info(self._context, actions).items()}
         if task.expose_gradient:
             gradient = task.loss_gradient(self._context, actions)
-            info["action_gradient"] = np.asarray(gradient, np.float32)
-        self.steps[~self.ended] += 1
-        terminated = (self.steps >= task.episode_length(self._context)) & ~self.ended
+            info["action_gradient"] = np.array(gradient, np.float32)
+        for name, values in info.items():
+            if values.shape[:1] != self.keys.shape:
+                raise ContractError(
+                    f"{type(task).__name__}: info {name!r} has shape {values.shape}, expected "
+                    f"{len(self.keys)} rows: one for each lane"
+                )
+        self.steps += playing
+        terminated = (self.steps >= task.episode_length(self._context)) & playing
         return losses, terminated, info
 
     def get_state(self) -> dict[str, NDArray[Any]]:
@@ -137,16 +152,17 @@ def check_actions(actions: Any, space: Any, num_lanes: int) -> NDArray[Any]:
     Raises:
         ActionError: Wrong shape, not a number, or not a class index.
     """
-    discrete = hasattr(space, "n")
+    discrete = isinstance(space, Discrete)
     try:
         actions = np.asarray(actions, None if discrete else np.float64)
     except (TypeError, ValueError) as error:
         raise ActionError(f"action is not an array of numbers: {error}") from error
     expected = (num_lanes, *space.shape)
     if actions.shape != expected:
-        raise ActionError(f"action has shape {actions.shape[1:]} for {len(actions)} lanes, "
-                          f"expected {space.shape} for {num_lanes}"
-                          if actions.ndim else f"action has no lanes, expected {expected}")  # fmt: skip
+        raise ActionError(
+            f"actions have shape {actions.shape}, expected {expected}: {num_lanes} lanes of "
+            f"shape {space.shape}"
+        )
     if discrete:
         if actions.dtype.kind not in "iu":
             raise ActionError(f"action has dtype {actions.dtype}, expected integers for {space}")

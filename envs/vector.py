@@ -55,7 +55,9 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
             self.autoreset_mode = AutoresetMode(autoreset_mode)
         except ValueError as error:
             valid = ", ".join(repr(mode.value) for mode in AutoresetMode)
-            raise ConfigError(f"autoreset_mode={autoreset_mode!r}: expected one of {valid}") from error
+            raise ConfigError(
+                f"autoreset_mode={autoreset_mode!r}: expected one of {valid}"
+            ) from error
         self.env = env
         self.num_envs = int(num_envs)
         self.max_episode_steps = np.inf if max_episode_steps is None else max_episode_steps
@@ -84,13 +86,15 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         Raises:
             ConfigError: A list of another length than ``num_envs``, or a bad mask.
         """
-        super().reset(seed=seed if isinstance(seed, int | np.integer) else None)
         mask = self._reset_mask(options)
+        if isinstance(seed, int | np.integer):
+            super().reset(seed=int(seed))
+            seed = [int(seed) + lane for lane in range(self.num_envs)]
         self._seed(seed, mask)
         self._lanes.start(mask)
         return self._lanes.observe(), {}
 
-    def _seed(self, seed: int | Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
+    def _seed(self, seed: Sequence[int | None] | None, mask: NDArray[np.bool_]) -> None:
         if not self._seeded:  # lanes without a seed of their own need some key
             everyone = np.ones(self.num_envs, np.bool_)
             keys = [draw_key(self.np_random) for _ in range(self.num_envs)]
@@ -98,17 +102,18 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
             self._seeded = True
         if seed is None:
             return
-        if isinstance(seed, int | np.integer):
-            seed = [int(seed) + lane for lane in range(self.num_envs)]
         if len(seed) != self.num_envs:
             raise ConfigError(f"seed has {len(seed)} entries, expected num_envs={self.num_envs}")
         chosen = mask & np.array([one is not None for one in seed])
-        keys = {one: key_of_seed(one) for one in {seed[i] for i in np.flatnonzero(chosen)}}
-        self._lanes.seed(chosen, np.array([keys[seed[i]] for i in np.flatnonzero(chosen)], np.uint64))
+        chosen_seeds = [int(one) for one, take in zip(seed, chosen, strict=True) if take]
+        keys = {one: key_of_seed(one) for one in set(chosen_seeds)}
+        self._lanes.seed(chosen, np.array([keys[one] for one in chosen_seeds], np.uint64))
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         if options is None or "reset_mask" not in options:
             return np.ones(self.num_envs, np.bool_)
+        if not self._lanes.episodes.all():
+            raise gym.error.ResetNeeded("reset all lanes before the first reset with a mask")
         mask = np.asarray(options["reset_mask"])
         if mask.dtype != np.bool_ or mask.shape != (self.num_envs,) or not mask.any():
             raise ConfigError(
@@ -134,13 +139,13 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
             self.autoreset_mode is AutoresetMode.NEXT_STEP and lanes.episodes.all()
         ):
             raise gym.error.ResetNeeded(f"lane {int(resetting.argmax())} was not reset")
-        losses, terminated, info = lanes.step(actions)
-        truncated = ~terminated & ~resetting & (lanes.steps >= self.max_episode_steps)
-        lanes.ended |= terminated | truncated
-        losses[resetting] = 0.0
-        if resetting.any():
+        if resetting.any():  # first, so that a task is never asked for a loss after the end
             lanes.start(resetting)
-        return self._present(-losses, terminated, truncated, resetting, info)
+        losses, terminated, info = lanes.step(actions, playing=~resetting)
+        truncated = (lanes.steps >= self.max_episode_steps) & ~resetting
+        lanes.ended |= terminated | truncated
+        rewards = np.where(resetting, 0.0, -losses)
+        return self._present(rewards, terminated, truncated, resetting, info)
 
     def _present(
         self,
@@ -167,7 +172,13 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         return self._lanes.observe(), rewards, terminated, truncated, infos
 
     def get_state(self) -> dict[str, NDArray[Any]]:
-        """All that the future depends on, as arrays."""
+        """All that the future depends on, as arrays.
+
+        Raises:
+            gymnasium.error.ResetNeeded: ``reset()`` was not called yet.
+        """
+        if not self._seeded:
+            raise gym.error.ResetNeeded("call reset() before get_state()")
         return self._lanes.get_state()
 
     def set_state(self, state: dict[str, Any]) -> None:
