@@ -32,6 +32,7 @@ LAYERS = (
     ("agents.maths",),
 )
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
+CONFORMANCE = ("nodepert.envs.testing", "nodepert.envs.checks_")
 ENVS_MAY_IMPORT = sys.stdlib_module_names | {"numpy", "gymnasium", "nodepert"}
 
 
@@ -128,7 +129,7 @@ def test_envs_import_little(name: str) -> None:
     names = imported(tree, everywhere=True)
     assert not {one for one in names if f"{one}.".startswith("nodepert.agents.")}
     foreign = {one for one in names if one.split(".")[0] not in ENVS_MAY_IMPORT}
-    if name == "nodepert.envs.testing":  # SB3's check_env, only when that check is asked for
+    if name.startswith(CONFORMANCE):  # SB3's check_env, only when that check is asked for
         at_import = imported(tree, everywhere=False)
         assert "stable_baselines3" not in {one.split(".")[0] for one in at_import}
         foreign = {one for one in foreign if one.split(".")[0] != "stable_baselines3"}
@@ -186,12 +187,22 @@ def unsafe(tree: ast.AST) -> Iterator[str]:
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
             if (
                 called in {"eval", "exec", "builtins.eval", "builtins.exec"}
+                or called in {"pickle.load", "pickle.Unpickler"}
+                or (called == "pickle.loads" and not own_dump(node))
                 or (called == "torch.load" and options.get("weights_only") != "True")
                 or options.get("allow_pickle", "False") != "False"
             ):
                 yield f"line {node.lineno}: {called}"
-    unsafe_modules = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+        elif isinstance(node, ast.ImportFrom) and node.module == "pickle":
+            yield f"line {node.lineno}: from pickle import"
+    unsafe_modules = {"dill", "cloudpickle", "joblib", "marshal", "shelve"}
     yield from unsafe_modules & {one.split(".")[0] for one in imported(tree, everywhere=True)}
+
+
+def own_dump(call: ast.Call) -> bool:
+    """Whether a call is ``pickle.loads(pickle.dumps(…))``, which tests that a thing pickles."""
+    inner = call.args[0] if call.args else None
+    return isinstance(inner, ast.Call) and ast.unparse(inner.func) == "pickle.dumps"
 
 
 @pytest.mark.parametrize("path", [*FILES.values(), *EXAMPLES], ids=lambda path: path.stem)
@@ -206,6 +217,8 @@ def test_no_code_from_strings_or_files(path: Path) -> None:
         ("exec('1')", True),
         ("import pickle\npickle.load(f)", True),
         ("from pickle import load", True),
+        ("pickle.loads(data)", True),
+        ("pickle.loads(pickle.dumps(env))", False),
         ("torch.load(f)", True),
         ("torch.load(f, weights_only=True)", False),
         ("np.load(f, allow_pickle=True)", True),
