@@ -53,5 +53,5 @@ $(VENV)/.created:
 	@command -v $(PYTHON) >/dev/null || { echo 'error: $(PYTHON) not found; install Python 3.10 or newer, or name it: make $(MAKECMDGOALS) PYTHON=/path/to/python' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "error: nodepert needs Python 3.10 or newer, but $(PYTHON) is $$($(PYTHON) -V 2>&1); name another: make $(MAKECMDGOALS) PYTHON=/path/to/python" >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo 'error: $(PYTHON) has no venv module; install it (on Debian and Ubuntu: apt install python3-venv)' >&2; exit 1; }
-	$(PYTHON) -m venv --clear $(VENV)
+	$(PYTHON) -m venv $(VENV)
 	@touch $@
