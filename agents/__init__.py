@@ -1,1 +1,28 @@
-"""x."""
+"""Agents that learn from scalar rewards by learned feedback. Registers the environments too."""
+
+import nodepert.envs  # noqa: F401
+from nodepert.agents.config import Config
+from nodepert.agents.errors import (
+    ConfigError,
+    FileFormatError,
+    NodepertError,
+    NonFiniteError,
+    PairingError,
+)
+from nodepert.agents.node_perturbation import NodePerturbation
+from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.vec_env import SB3VecEnv
+
+__all__ = [
+    "Config",
+    "ConfigError",
+    "FeedbackPolicy",
+    "FileFormatError",
+    "MlpPolicy",
+    "NodePerturbation",
+    "NodepertError",
+    "NonFiniteError",
+    "PairingError",
+    "RnnPolicy",
+    "SB3VecEnv",
+]

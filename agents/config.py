@@ -1,0 +1,130 @@
+"""Every hyperparameter of the agent, in one frozen dataclass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+from nodepert.agents.errors import ConfigError
+
+__all__ = ["Config", "Credit", "Rule", "learning_rate_schedule", "with_changes"]
+
+Credit = Literal["paired", "one_sided", "given"]
+Rule = Literal["response", "loss", "fixed", "symmetric", "backprop"]
+Optimizer = Literal["adam", "sgd"]
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Hyperparameters of :class:`nodepert.agents.NodePerturbation`.
+
+    Raises:
+        ConfigError: A value that is not valid; the message names the field, the value and what is.
+    """
+
+    credit: Credit = "paired"
+    """Where the error at the output comes from: probes at a ± ξ, one-sided probes beside a clean
+    lane, or the gradient given by an environment made with expose_gradient=True."""
+    probes: int = 1
+    """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided."""
+    probe_std: float = 0.1
+    """c of the probes, a standard deviation in prediction units."""
+    error_model: bool = False
+    """Fit a linear model of the output error and leave only the residual to the probes."""
+    rule: Rule = "response"
+    """Where the feedback weights come from."""
+    node_std: float = 0.1
+    """c of the noise on hidden nodes from which feedback weights are learned."""
+    batch_size: int = 64
+    """N, contexts shown at once (each on several lanes)."""
+    n_steps: int | None = None
+    """T, steps between updates; the span of truncated backpropagation through time. Default: 1
+    for feed-forward policies, 8 for recurrent ones."""
+    optimizer: Optimizer = "adam"
+    """Optimiser of the forward weights."""
+    learning_rate: float | Callable[[float], float] = 1e-3
+    """Step size of the forward weights at the start, or (from Python) a function of the progress
+    remaining, from 1 to 0."""
+    lr_schedule: Schedule = "cosine"
+    """How the step size falls over the run."""
+    momentum: float = 0.0
+    """Momentum of sgd."""
+    max_grad_norm: float | None = None
+    """Clip the gradient of the forward weights at this norm."""
+    feedback_optimizer: Optimizer | None = None
+    """Optimiser of the feedback weights. Default: the rule's own."""
+    feedback_learning_rate: float | None = None
+    """Step size of the feedback weights. Default: the rule's own."""
+    net_arch: tuple[int, ...] | None = None
+    """Widths of the hidden layers. Default: the policy's own."""
+    activation: str | tuple[str, ...] | None = None
+    """Activation of the hidden layers: one name, or one for each. Default: the policy's own."""
+    alignment_interval: int = 0
+    """Log alignment metrics every so many updates; 0 is never."""
+
+    def __post_init__(self) -> None:
+        for name, choices in (
+            ("credit", get_args(Credit)),
+            ("rule", get_args(Rule)),
+            ("optimizer", get_args(Optimizer)),
+            ("lr_schedule", get_args(Schedule)),
+            ("feedback_optimizer", (*get_args(Optimizer), None)),
+        ):
+            if getattr(self, name) not in choices:
+                raise ConfigError(f"{name}={getattr(self, name)!r}: expected one of {choices}")
+        for name, lowest in (
+            ("probes", 1),
+            ("batch_size", 1),
+            ("n_steps", 1),
+            ("alignment_interval", 0),
+        ):
+            self._check_number(name, int, lowest)
+        for name in ("probe_std", "node_std", "learning_rate", "momentum", "max_grad_norm",
+                     "feedback_learning_rate"):  # fmt: skip
+            self._check_number(name, float, 0.0)
+        if self.probe_std == 0 and self.credit != "given":
+            raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
+        if self.error_model and self.credit == "given":
+            raise ConfigError("error_model=True: needs probes, expected credit other than 'given'")
+
+    def _check_number(self, name: str, kind: type, lowest: float) -> None:
+        value = getattr(self, name)
+        if value is None or callable(value):
+            if value is None and self.__dataclass_fields__[name].default is None:
+                return
+            if name == "learning_rate" and callable(value):
+                return
+        numeric = isinstance(value, int | kind) and not isinstance(value, bool)
+        if not numeric or not math.isfinite(value) or value < lowest:
+            what = "an integer" if kind is int else "a finite number"
+            raise ConfigError(f"{name}={value!r}: expected {what} of at least {lowest}")
+
+
+def with_changes(config: Config, changes: dict[str, Any]) -> Config:
+    """A copy of ``config`` with some fields changed.
+
+    Raises:
+        ConfigError: A name that is no field.
+    """
+    names = [field.name for field in fields(Config)]
+    for name in changes:
+        if name not in names:
+            raise ConfigError(f"{name}: no such hyperparameter; expected one of {', '.join(names)}")
+    return replace(config, **changes)
+
+
+def learning_rate_schedule(config: Config) -> Callable[[float], float]:
+    """The step size as a function of the progress remaining, from 1 to 0."""
+    base = config.learning_rate
+    if callable(base):
+        return base
+    shapes: dict[str, Callable[[float], float]] = {
+        "constant": lambda remaining: 1.0,
+        "linear": lambda remaining: remaining,
+        "cosine": lambda remaining: 0.5 * (1 - math.cos(math.pi * remaining)),
+    }
+    shape = shapes[config.lr_schedule]
+    return lambda remaining: float(base) * shape(min(max(remaining, 0.0), 1.0))

@@ -1,0 +1,17 @@
+"""Errors of the agents; all derive from :class:`nodepert.envs.NodepertError`."""
+
+from nodepert.envs.errors import ConfigError, NodepertError
+
+__all__ = ["ConfigError", "FileFormatError", "NodepertError", "NonFiniteError", "PairingError"]
+
+
+class PairingError(NodepertError, RuntimeError):
+    """Lanes that should show the same context do not."""
+
+
+class NonFiniteError(NodepertError, ArithmeticError):
+    """A reward or a weight is NaN or infinite."""
+
+
+class FileFormatError(NodepertError, ValueError):
+    """A model file is damaged, or is not one."""

@@ -1,0 +1,126 @@
+"""Whatever a user calls an environment, as one vector environment with enough lanes."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv
+
+from nodepert.agents.actions import ActionMap
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.vec_env import GymVectorEnv, SB3VecEnv
+from nodepert.envs import LossEnv, LossVectorEnv
+
+__all__ = ["EnvLike", "action_map", "vectorise"]
+
+EnvLike = (
+    str | Callable[[], gym.Env[Any, Any]] | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv
+)
+"""An id, a function that makes an environment, an environment, or many in one."""
+
+# Wrappers that change nothing a learner sees; what they wrap can be vectorised without them.
+_TRANSPARENT = (
+    gym.wrappers.PassiveEnvChecker,
+    gym.wrappers.OrderEnforcing,
+    Monitor,
+)
+
+
+def vectorise(env: EnvLike, num_lanes: int) -> VectorEnv[Any, Any, Any]:
+    """Makes a vector environment of ``num_lanes`` lanes; one that is vectorised stays as it is.
+
+    Loss environments become native lanes. Other single environments are made again from their
+    spec, or copied, and run one after the other.
+
+    Args:
+        env: See :data:`EnvLike`.
+        num_lanes: How many lanes a single environment becomes.
+
+    Raises:
+        ConfigError: A single environment that can be neither made again nor copied.
+    """
+    if isinstance(env, SB3VecEnv):
+        return env.venv
+    if isinstance(env, VecEnv):
+        return GymVectorEnv(env)
+    if isinstance(env, VectorEnv):
+        return env
+    if isinstance(env, str):
+        return _from_single(gym.make(env), num_lanes)
+    if isinstance(env, gym.Env):
+        return _from_single(env, num_lanes)
+    if callable(env):
+        made = env()
+        if isinstance(made, VecEnv | VectorEnv):
+            return vectorise(made, num_lanes)
+        native = _native(made, num_lanes)
+        return native or _sync([lambda: made, *[env] * (num_lanes - 1)])
+    raise ConfigError(
+        f"env={env!r}: expected an id, a gymnasium.Env, a gymnasium.vector.VectorEnv, "
+        "a Stable-Baselines3 VecEnv, or a function that makes one"
+    )
+
+
+def _from_single(env: gym.Env[Any, Any], num_lanes: int) -> VectorEnv[Any, Any, Any]:
+    native = _native(env, num_lanes)
+    if native is not None:
+        return native
+    if env.spec is not None and env.spec.entry_point is not None:
+        spec = env.spec
+        try:
+            return _sync([lambda: gym.make(spec)] * num_lanes)
+        except Exception:  # e.g. a wrapper that its spec can't make again: try to copy instead
+            pass
+    try:
+        return _sync([lambda: copy.deepcopy(env)] * num_lanes)
+    except Exception as error:
+        raise ConfigError(
+            f"env={env!r}: can't be made again from a spec nor copied ({error}); pass a function "
+            "that makes one, such as `lambda: MyEnv()`"
+        ) from error
+
+
+def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
+    """Native lanes of a loss environment that is not wrapped in anything a learner would see."""
+    limit = None
+    while isinstance(env, gym.Wrapper):
+        if isinstance(env, gym.wrappers.TimeLimit):
+            limit = env._max_episode_steps
+        elif not isinstance(env, _TRANSPARENT):
+            return None
+        env = env.env
+    if not isinstance(env, LossEnv):
+        return None
+    lanes = LossVectorEnv(env, num_lanes, max_episode_steps=limit)
+    lanes.spec = env.spec
+    return lanes
+
+
+def _sync(makers: list[Callable[[], gym.Env[Any, Any]]]) -> SyncVectorEnv:
+    return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def action_map(env: VectorEnv[Any, Any, Any]) -> ActionMap:
+    """How predictions become actions of this environment."""
+    return ActionMap(env.single_action_space, _action_scale(env))
+
+
+def _action_scale(env: VectorEnv[Any, Any, Any]) -> float | None:
+    """The scale of a loss environment, native or in one of the containers; None for others."""
+    base = env.unwrapped
+    if isinstance(base, LossVectorEnv):
+        return base.action_scale
+    if isinstance(base, GymVectorEnv):
+        try:
+            return float(base.venv.get_attr("action_scale")[0])
+        except AttributeError:
+            return None
+    if isinstance(base, SyncVectorEnv):
+        single = base.envs[0].unwrapped
+        return single.action_scale if isinstance(single, LossEnv) else None
+    return getattr(base, "action_scale", None)

@@ -1,0 +1,148 @@
+"""The equations, as pure functions of tensors.
+
+Notation as in Lansdell, Prakash & Kording, "Learning to solve the credit assignment problem"
+(arXiv 1906.00889), row vectors, batch first: ``e = ∂L/∂z``, ``ξ`` noise, ``δ`` a change of the
+loss, ``B`` feedback weights of the shape of ``W``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+__all__ = [
+    "angle_degrees",
+    "gaussian_probes",
+    "least_squares_error",
+    "loss_feedback_gradient",
+    "node_perturbation",
+    "orthogonal_probes",
+    "relative_error",
+    "response_feedback_gradient",
+    "sign_congruence",
+]
+
+
+# Probes and what they say about the output error -------------------------------------------
+
+
+def gaussian_probes(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
+    """ξ ~ N(0, std²), independent in every component."""
+    return std * torch.randn(shape, generator=generator, device=generator.device)
+
+
+def orthogonal_probes(
+    contexts: int, probes: int, dim: int, std: float, generator: torch.Generator
+) -> Tensor:
+    """K directions a context, orthogonal in blocks of at most d, all of length std·√d.
+
+    Gaussian directions are ill-conditioned where K is near d; orthogonal ones never are.
+
+    Returns:
+        ξ, shape (N, K, d), with E[ξ ξᵀ] = std² I for each direction.
+    """
+    blocks = []
+    for start in range(0, probes, dim):
+        width = min(dim, probes - start)
+        gaussian = torch.randn(contexts, dim, width, generator=generator, device=generator.device)
+        blocks.append(torch.linalg.qr(gaussian).Q.transpose(1, 2))  # [N, width, d]
+    return std * math.sqrt(dim) * torch.cat(blocks, dim=1)
+
+
+def least_squares_error(changes: Tensor, probes: Tensor) -> Tensor:
+    """Minimum-norm least squares of δ_k ≈ e·ξ_k over a context's probes, times d / min(K, d).
+
+    The probes are those of :func:`orthogonal_probes`, or a single one of any isotropic
+    distribution; the estimate is unbiased then, and exact for K ≥ d where δ_k = e·ξ_k is. For
+    K = 1 it reads ``ê = d · δ ξ / ‖ξ‖²``.
+
+    Args:
+        changes: δ, shape (N, K).
+        probes: ξ, shape (N, K, d).
+
+    Returns:
+        ê, shape (N, d).
+    """
+    count, dim = probes.shape[1:]
+    squared = probes.square().sum(-1)  # [N, K], the same for all K of one context
+    # Σ_k δ_k ξ_k / ‖ξ_k‖²: least squares for orthogonal directions.
+    total = torch.einsum("nk,nkd->nd", changes / squared, probes)
+    if count < dim:
+        return dim / count * total
+    full, rest = divmod(count, dim)
+    if rest == 0:
+        return total / full
+    # Normal matrix full·I + P, with P the projector on the last, incomplete block.
+    last = probes[:, -rest:] / squared[:, -rest:, None].sqrt()
+    projected = torch.einsum("nkd,nk->nd", last, torch.einsum("nkd,nd->nk", last, total))
+    return (total - projected / (full + 1)) / full
+
+
+def node_perturbation(changes: Tensor, noise: Tensor, variance: float) -> Tensor:
+    """λ̂ = (L̃ − L) ξ / E[ξ²], the classic estimate of ∂L/∂h (arXiv 1906.00889, eq. 5).
+
+    Args:
+        changes: L̃ − L, shape (N,) or (N, K).
+        noise: ξ, that shape and one more dimension, d.
+        variance: E[ξ²] of one component.
+    """
+    return changes.unsqueeze(-1) * noise / variance
+
+
+# Learning the feedback weights --------------------------------------------------------------
+
+
+def response_feedback_gradient(feedback: Tensor, noise: Tensor, response: Tensor) -> Tensor:
+    """Normalised least-mean-squares gradient of Δz ≈ ξ Bᵀ.
+
+    The weight mirror (Akrout et al. 2019) as least squares. The divisor is the largest eigenvalue
+    that ξᵀξ has for Gaussian noise (Marchenko–Pastur), so that a step of 1 is stable at any size.
+
+    Args:
+        feedback: B, shape (n_out, n_in).
+        noise: ξ, change of the layer's input, shape (R, n_in).
+        response: Δz, change of the layer's output, shape (R, n_out).
+
+    Returns:
+        The gradient, of B's shape; zero where there was no noise.
+    """
+    rows, width = noise.shape
+    residual = torch.addmm(response, noise, feedback.t(), alpha=-1)  # Δz − ξ Bᵀ, [R, n_out]
+    largest = noise.square().mean() * (math.sqrt(rows) + math.sqrt(width)) ** 2
+    tiny = torch.finfo(noise.dtype).tiny
+    return -(residual.t() @ noise) / largest.clamp(min=tiny)
+
+
+def loss_feedback_gradient(error_above: Tensor, mismatch: Tensor) -> Tensor:
+    """Gradient of ½‖ẽ B − λ̂‖² averaged over rows (arXiv 1906.00889, eq. 7–8).
+
+    Args:
+        error_above: ẽ of the layer that B belongs to, shape (R, n_out).
+        mismatch: ẽ B − λ̂ at the layer's input, shape (R, n_in).
+
+    Returns:
+        ẽᵀ(ẽ B − λ̂) / R, shape (n_out, n_in).
+    """
+    return error_above.t() @ mismatch / len(mismatch)
+
+
+# Metrics -------------------------------------------------------------------------------------
+
+
+def angle_degrees(a: Tensor, b: Tensor) -> float:
+    """Angle between two tensors taken as vectors, in degrees."""
+    a, b = a.flatten().double(), b.flatten().double()
+    cosine = (a @ b) / (a.norm() * b.norm()).clamp(min=torch.finfo(torch.double).tiny)
+    return math.degrees(math.acos(float(cosine.clamp(-1, 1))))
+
+
+def relative_error(weight: Tensor, feedback: Tensor) -> float:
+    """‖W − B‖ / ‖W‖."""
+    return float((weight - feedback).norm() / weight.norm())
+
+
+def sign_congruence(weight: Tensor, feedback: Tensor) -> float:
+    """Fraction of entries whose sign agrees, between 0 and 1."""
+    return float((weight.sign() == feedback.sign()).double().mean())

@@ -1,0 +1,69 @@
+"""How well feedback weights and the errors they carry agree with the true ones."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nodepert.agents.maths import angle_degrees, relative_error, sign_congruence
+from nodepert.agents.networks import Network, Path
+from nodepert.agents.window import Window, restarted
+
+__all__ = ["alignment", "error_angles", "weight_alignment"]
+
+
+def alignment(network: Network, window: Window, error: Tensor) -> dict[str, float]:
+    """All metrics of one moment, by name; layers are counted from 1, the input's, upwards.
+
+    Args:
+        network: With feedback weights.
+        window: Whose inputs to use.
+        error: ê at the output, shape (T, N, d).
+    """
+    return {**weight_alignment(network), **error_angles(network, window, error)}
+
+
+def weight_alignment(network: Network) -> dict[str, float]:
+    """Of each layer with feedback: angle(W, B) in degrees, ‖W−B‖/‖W‖, signs that agree, ‖B‖/‖W‖."""
+    metrics: dict[str, float] = {}
+    for i, layer in enumerate(network.layers, start=1):
+        if layer.feedback is None:
+            continue
+        weight, feedback = layer.weight.detach(), layer.feedback.detach()
+        metrics[f"weight_angle_{i}"] = angle_degrees(weight, feedback)
+        metrics[f"relative_error_{i}"] = relative_error(weight, feedback)
+        metrics[f"sign_congruence_{i}"] = sign_congruence(weight, feedback)
+        metrics[f"norm_ratio_{i}"] = float(feedback.norm() / weight.norm())
+    return metrics
+
+
+def error_angles(network: Network, window: Window, error: Tensor) -> dict[str, float]:
+    """Angle between ẽ[i] and what the transposed weights carry of the same ê, in degrees."""
+    if all(layer.feedback is None for layer in network.layers):
+        return {}
+    carried = _errors(network, window, error, "feedback")
+    true = _errors(network, window, error, "transpose")
+    return {
+        f"error_angle_{i}": angle_degrees(ours, theirs)
+        for i, (ours, theirs) in enumerate(zip(carried, true, strict=True), start=1)
+    }
+
+
+def _errors(network: Network, window: Window, error: Tensor, path: Path) -> list[Tensor]:
+    """ẽ[i] of every layer at every step, the window played again with another way down."""
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    kept = [(layer.path, layer.calls) for layer in network.layers]
+    try:
+        network.set_path(path)
+        for layer in network.layers:
+            layer.calls = []
+        state, predictions = window.start, []
+        for x, started in zip(window.inputs, window.started, strict=True):
+            step = network.step(x, restarted(state, started))
+            state = step.state
+            predictions.append(step.prediction)
+        torch.autograd.grad(torch.stack(predictions), parameters, error, allow_unused=True)
+        return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]
+    finally:
+        for layer, (old_path, calls) in zip(network.layers, kept, strict=True):
+            layer.path, layer.calls = old_path, calls

@@ -1,0 +1,168 @@
+"""What of an agent goes into a model file, and how an agent comes out of one."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nodepert.agents.checkpoint import (
+    optimizer_from_parts,
+    optimizer_to_parts,
+    with_prefix,
+    without_prefix,
+)
+from nodepert.agents.config import Config
+from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.saving import space_to_json
+from nodepert.agents.window import Situation
+
+if TYPE_CHECKING:
+    from nodepert.agents.node_perturbation import NodePerturbation
+
+__all__ = ["config_from_json", "restore", "to_parts"]
+
+COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps")
+
+
+def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """JSON and tensors that hold all that the model's future depends on."""
+    names = {cls: name for name, cls in model.policy_aliases.items()}
+    cls = model.policy_class
+    document: dict[str, Any] = {
+        "version": importlib.metadata.version("nodepert"),
+        "policy": names.get(cls, f"{cls.__module__}:{cls.__qualname__}"),
+        "policy_kwargs": {
+            "net_arch": list(model.policy.net_arch),
+            "activation": model.policy.activation,
+        },
+        "config": config_to_json(model.config),
+        "observation_space": space_to_json(model.observation_space),
+        "action_space": space_to_json(model.action_space),
+        "action_scale": model.action_scale,
+        "seed": model.seed,
+        "context_seeds": model._context_seeds,
+        "counters": {name: getattr(model, name) for name in COUNTERS},
+    }
+    tensors = with_prefix("policy", model.policy.state_dict())
+    tensors["generator"] = model.generator.get_state()
+    for name, optimizer in model.optimizers.items():
+        document[name], state = optimizer_to_parts(optimizer)
+        tensors.update(with_prefix(name, state))
+    if model.error_model is not None:
+        tensors.update(with_prefix("error_model", model.error_model.state_dict()))
+    tensors.update(_situation_tensors(model))
+    return document, tensors
+
+
+def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
+    """Where the run stands; the environment's own state too, where it tells it."""
+    situation = model._situation
+    if situation is None:
+        return {}
+    tensors = {
+        "situation.observation": torch.from_numpy(np.array(situation.observation)),
+        "situation.started": situation.started,
+        "situation.returns": torch.from_numpy(model._returns),
+        "situation.lengths": torch.from_numpy(model._lengths),
+    }
+    if situation.state is not None:
+        tensors["situation.state"] = situation.state
+    get_state = getattr(model._vector_env, "get_state", None)
+    if get_state is not None:
+        arrays = {name: np.ascontiguousarray(values) for name, values in get_state().items()}
+        # torch has few operations on uint64; the bits are what matters.
+        signed = {k: v.view(np.int64) if v.dtype == np.uint64 else v for k, v in arrays.items()}
+        tensors.update({f"env.{k}": torch.from_numpy(v.copy()) for k, v in signed.items()})
+    return tensors
+
+
+def restore(
+    model: NodePerturbation,
+    document: dict[str, Any],
+    tensors: dict[str, Tensor],
+    force_reset: bool,
+) -> None:
+    """Puts the parts of :func:`to_parts` into a model of the same shape.
+
+    Raises:
+        FileFormatError: They do not fit.
+    """
+    try:
+        model.policy.load_state_dict(without_prefix("policy", tensors))
+        if model.error_model is not None:
+            model.error_model.load_state_dict(without_prefix("error_model", tensors))
+        for name, optimizer in model.optimizers.items():
+            optimizer_from_parts(optimizer, document[name], without_prefix(name, tensors))
+        model.generator.set_state(tensors["generator"].cpu())
+        for name in COUNTERS:
+            setattr(model, name, int(document["counters"][name]))
+        model._context_seeds = document["context_seeds"]
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise FileFormatError(f"the file's parts do not fit together: {error}") from error
+    if force_reset or model._lanes is None or "situation.observation" not in tensors:
+        model._context_seeds = None
+        return
+    _restore_situation(model, tensors)
+
+
+def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> None:
+    """Goes on where the saved run stood.
+
+    Raises:
+        ConfigError: The environment has another number of lanes, or can't be put back.
+    """
+    set_state = getattr(model._vector_env, "set_state", None)
+    state = without_prefix("env", tensors)
+    contexts = len(tensors["situation.started"])
+    assert model._lanes is not None
+    if set_state is None or not state or contexts != model._lanes.contexts:
+        raise ConfigError(
+            f"force_reset=False: the file was saved with {contexts} contexts of an environment "
+            f"with get_state; expected env to have set_state and {contexts} contexts, it has "
+            f"{model._lanes.contexts}. Use force_reset=True to start new episodes"
+        )
+    arrays = {name: values.cpu().numpy() for name, values in state.items()}
+    unsigned = {"keys", "episodes"}
+    set_state({k: v.view(np.uint64) if k in unsigned else v for k, v in arrays.items()})
+    model._situation = Situation(
+        observation=tensors["situation.observation"].cpu().numpy(),
+        state=tensors.get("situation.state"),
+        started=tensors["situation.started"],
+    )
+    model._returns = tensors["situation.returns"].cpu().numpy()
+    model._lengths = tensors["situation.lengths"].cpu().numpy()
+
+
+def config_to_json(config: Config) -> dict[str, Any]:
+    """The config's fields; a step size that is a function can't be written and becomes null."""
+    document = dataclasses.asdict(config)
+    if callable(document["learning_rate"]):
+        document["learning_rate"] = None
+    return document
+
+
+def config_from_json(document: dict[str, Any], changes: dict[str, Any]) -> Config:
+    """The config that :func:`config_to_json` wrote, with some fields changed.
+
+    Raises:
+        FileFormatError: Not a config.
+        ConfigError: ``learning_rate`` was a function and is not given again.
+    """
+    document = {**document, **changes}
+    if document.get("learning_rate") is None:
+        raise ConfigError(
+            "learning_rate was a function when the model was saved, and functions are not saved: "
+            "pass it again, load(..., learning_rate=...)"
+        )
+    for name in ("net_arch", "activation"):
+        if isinstance(document.get(name), list):
+            document[name] = tuple(document[name])
+    try:
+        return Config(**document)
+    except TypeError as error:
+        raise FileFormatError(f"config can't be read: {error}") from error

@@ -1,0 +1,521 @@
+"""The agent, behaving as a Stable-Baselines3 algorithm."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, ClassVar, TypeVar
+
+import gymnasium as gym
+import numpy as np
+import torch
+from gymnasium.vector import VectorEnv
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import MaybeCallback
+from stable_baselines3.common.utils import get_system_info, safe_mean
+from stable_baselines3.common.vec_env import VecEnv
+
+from nodepert.agents.config import Config, learning_rate_schedule, with_changes
+from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.feedback import RULES, LossRule
+from nodepert.agents.handover import EnvLike, action_map, vectorise
+from nodepert.agents.learner import Learner
+from nodepert.agents.metrics import alignment
+from nodepert.agents.model_file import config_from_json, restore, to_parts
+from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
+from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.rollout import PairedLanes, Played
+from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
+from nodepert.agents.vec_env import SB3VecEnv
+from nodepert.agents.window import NodeProbe, Situation, Window, collect
+
+__all__ = ["NodePerturbation"]
+
+Self = TypeVar("Self", bound="NodePerturbation")
+
+
+class NodePerturbation(BaseAlgorithm):
+    """Learns from scalar rewards by node perturbation and learned feedback.
+
+    Each context is shown on several lanes with different actions; the differences of their losses
+    give the error at the output, and feedback weights carry it to every layer
+    (arXiv 1906.00889, with the output error estimated too). ``num_timesteps`` counts every lane's
+    step, probes included.
+
+    Args:
+        policy: ``"MlpPolicy"``, ``"RnnPolicy"``, or a subclass of
+            :class:`~nodepert.agents.policies.FeedbackPolicy`.
+        env: An id, a ``gymnasium.Env``, a ``gymnasium.vector.VectorEnv``, a Stable-Baselines3
+            ``VecEnv``, or a function that makes one. None for a model that only predicts.
+        config: Hyperparameters; the defaults where None.
+        policy_kwargs: ``net_arch`` and ``activation_fn``, as in Stable-Baselines3.
+        stats_window_size: Over how many steps to average the logged rewards.
+        tensorboard_log: Folder of the TensorBoard log.
+        verbose: 0 for no output, 1 for info messages.
+        seed: Of everything random here; no global seed is touched.
+        device: Where the network is.
+        hyperparameters: Fields of :class:`~nodepert.agents.Config`, such as
+            ``learning_rate=2e-3``; they win over ``config``.
+
+    Raises:
+        ConfigError: A hyperparameter or an environment that is not valid.
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": MlpPolicy,
+        "RnnPolicy": RnnPolicy,
+    }
+    policy: FeedbackPolicy
+
+    def __init__(
+        self,
+        policy: str | type[FeedbackPolicy],
+        env: EnvLike | None,
+        config: Config | None = None,
+        *,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+        **hyperparameters: Any,
+    ) -> None:
+        self.config = with_changes(config or Config(), hyperparameters)
+        super().__init__(
+            policy,
+            None,
+            self.config.learning_rate,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            seed=seed,
+            support_multi_env=True,
+        )
+        self.generator = torch.Generator(self.device)
+        self._seed_generator()
+        self.action_scale: float | None = None
+        self._vector_env: VectorEnv[Any, Any, Any] | None = None
+        self._lanes: PairedLanes | None = None
+        self._situation: Situation | None = None
+        self._context_seeds: list[int] | None = None
+        self._loss_window: deque[float] = deque(maxlen=stats_window_size)
+        if env is not None:
+            self._attach(env)
+        if env is not None and _init_setup_model:
+            self._setup_model()
+
+    # Set-up ----------------------------------------------------------------------------------
+
+    def _seed_generator(self) -> None:
+        if self.seed is None:
+            self.generator.seed()
+        else:
+            self.generator.manual_seed(self.seed)
+
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        if policy_name not in self.policy_aliases:
+            valid = ", ".join(self.policy_aliases)
+            raise ConfigError(f"policy={policy_name!r}: expected one of {valid}")
+        return self.policy_aliases[policy_name]
+
+    def _make_estimator(self) -> OutputError:
+        if self.config.credit == "given":
+            return GivenGradient()
+        return PROBES[self.config.credit](self.config.probes, self.config.probe_std)
+
+    @property
+    def lanes_per_context(self) -> int:
+        """M, how many lanes show each context: the env steps that one context costs."""
+        node_lanes = NodeProbe.lanes if issubclass(RULES[self.config.rule], LossRule) else 0
+        return self._make_estimator().lanes + node_lanes
+
+    def _attach(self, env: EnvLike) -> None:
+        """Makes lanes of ``env`` and takes its spaces."""
+        per_context = self.lanes_per_context
+        vector_env = vectorise(env, self.config.batch_size * per_context)
+        if vector_env.num_envs % per_context:
+            raise ConfigError(
+                f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "
+                f"credit={self.config.credit!r}, probes={self.config.probes} and "
+                f"rule={self.config.rule!r} show each context on {per_context} lanes"
+            )
+        self._vector_env = vector_env
+        self._lanes = PairedLanes(vector_env, per_context)
+        self._situation = None
+        self.env = env if isinstance(env, VecEnv) else SB3VecEnv(vector_env)
+        self.n_envs = vector_env.num_envs
+        self.observation_space = vector_env.single_observation_space
+        self.action_space = vector_env.single_action_space
+        self.action_scale = action_map(vector_env).action_scale
+        if not isinstance(self.observation_space, gym.spaces.Box | gym.spaces.Discrete):
+            raise ConfigError(
+                f"observation space {self.observation_space}: expected a Box or Discrete space"
+            )
+
+    def _setup_model(self) -> None:
+        """Creates policy, optimisers and learner."""
+        config = self.config
+        rule = RULES[config.rule]()
+        self._setup_lr_schedule()
+        self.policy = self.policy_class(  # type: ignore[assignment]
+            self.observation_space,
+            self.action_space,
+            action_scale=self.action_scale,
+            path=rule.path,
+            # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
+            generator=torch.Generator().manual_seed(self.generator.initial_seed()),
+            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
+        ).to(self.device)
+        network = self.policy.network
+        forward = [p for p in network.parameters() if p.requires_grad]
+        feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
+        learning_rate = self.lr_schedule(1.0)
+        self.optimizer = make_optimizer(config.optimizer, forward, learning_rate, config.momentum)
+        feedback_rate = config.feedback_learning_rate
+        self.feedback_optimizer = (
+            make_optimizer(
+                config.feedback_optimizer or rule.optimizer,
+                feedback,
+                rule.learning_rate if feedback_rate is None else feedback_rate,
+            )
+            if feedback
+            else None
+        )
+        self.error_model = (
+            ErrorModel(network.layers[0].weight.shape[1], self.policy.actions.dim).to(self.device)
+            if config.error_model
+            else None
+        )
+        self.node_probe = (
+            NodeProbe(network, config.node_std, self.generator)
+            if isinstance(rule, LossRule)
+            else None
+        )
+        self.learner = Learner(
+            network,
+            self._make_estimator(),
+            self.error_model,
+            rule,
+            self.optimizer,
+            self.feedback_optimizer,
+            node_std=config.node_std,
+            max_grad_norm=config.max_grad_norm,
+            generator=self.generator,
+        )
+
+    def _setup_lr_schedule(self) -> None:
+        self.lr_schedule = learning_rate_schedule(self.config)
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """Seeds this agent's own random numbers and its environment; no global seed is touched."""
+        if seed is None:
+            return
+        self.seed = seed
+        self._seed_generator()
+        self.action_space.seed(seed)
+        self._context_seeds = None
+        self._situation = None
+
+    def set_env(self, env: EnvLike, force_reset: bool = True) -> None:
+        """Goes on with another environment of the same spaces.
+
+        Args:
+            env: See the constructor. A single one gets as many lanes as the batch size asks for.
+            force_reset: Start new episodes before training.
+
+        Raises:
+            ConfigError: Its spaces are not the model's.
+        """
+        old = (self.observation_space, self.action_space, self._situation)
+        self._attach(env)
+        if (self.observation_space, self.action_space) != old[:2]:
+            raise ConfigError(
+                f"env has spaces {self.observation_space} and {self.action_space}, expected "
+                f"{old[0]} and {old[1]}"
+            )
+        self._context_seeds = None
+        if not force_reset:
+            self._situation = old[2]
+
+    # Learning --------------------------------------------------------------------------------
+
+    def learn(
+        self: Self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 100,
+        tb_log_name: str = "NodePerturbation",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Trains for at least ``total_timesteps`` env steps, every lane's step counted.
+
+        Args:
+            total_timesteps: How many.
+            callback: Called after each step of all lanes.
+            log_interval: Log every so many updates.
+            tb_log_name: Name of the run in TensorBoard.
+            reset_num_timesteps: Start counting, and the schedules, from zero.
+            progress_bar: Show one.
+
+        Returns:
+            This model.
+
+        Raises:
+            ConfigError: There is no environment.
+            PairingError: Lanes of one context do not stay in step.
+            NonFiniteError: A reward or a prediction is NaN or infinite.
+        """
+        if self._lanes is None:
+            raise ConfigError("env=None: expected an environment; call set_env first")
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        callback.on_training_start(locals(), globals())
+        while self.num_timesteps < total_timesteps:
+            window = self._collect(callback)
+            if window is None:
+                break
+            self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+            self._update_learning_rate(self.optimizer)
+            self._learn_from(window)
+            if log_interval and self._n_updates % log_interval == 0:
+                self.dump_logs()
+        callback.on_training_end()
+        return self
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> tuple[int, BaseCallback]:
+        if self._situation is not None:
+            self._last_obs = self._situation.observation
+        result = super()._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        if self._situation is None or reset_num_timesteps:
+            self._reset_lanes()
+        return result
+
+    def _reset_lanes(self) -> None:
+        """New episodes in all lanes; seeded the first time, so that lanes are paired."""
+        assert self._lanes is not None
+        contexts = self._lanes.contexts
+        fresh = self._context_seeds is None
+        if fresh:
+            entropy = np.random.SeedSequence(self.seed).generate_state(contexts)
+            self._context_seeds = [int(word) for word in entropy]
+        observation = self._lanes.reset(self._context_seeds if fresh else None)
+        self._situation = Situation(
+            observation=observation,
+            state=self.policy.network.initial_state(contexts),
+            started=torch.ones(contexts, dtype=torch.bool, device=self.device),
+        )
+        self._returns = np.zeros(contexts)
+        self._lengths = np.zeros(contexts)
+
+    def _collect(self, callback: BaseCallback) -> Window | None:
+        """One window of steps, with the callback called after each."""
+        assert self._lanes is not None
+        assert self._situation is not None
+        self.policy.set_training_mode(True)
+        callback.on_rollout_start()
+
+        def on_step(played: Played) -> bool:
+            self.num_timesteps += self.n_envs
+            self._count_episodes(played)
+            callback.update_locals({"self": self, "played": played})
+            return callback.on_step()
+
+        window = collect(
+            self.policy.network,
+            self._lanes,
+            self._situation,
+            n_steps=self.config.n_steps or self.policy.default_n_steps,
+            to_input=self.policy.to_input,
+            actions=self.policy.actions,
+            estimator=self.learner.estimator,
+            node_probe=self.node_probe,
+            generator=self.generator,
+            on_step=on_step,
+        )
+        callback.on_rollout_end()
+        if window is None:
+            self.policy.network.forget_calls()
+        return window
+
+    def _count_episodes(self, played: Played) -> None:
+        """Keeps the mean return and length of the episodes that end, over a context's lanes."""
+        self._returns -= played.losses.mean(axis=1)
+        self._lengths += played.valid
+        if played.ended.any():
+            ended = played.ended
+            self._episode_num += int(ended.sum())
+            assert self.ep_info_buffer is not None
+            self.ep_info_buffer.append(
+                {
+                    "r": float(self._returns[ended].mean()),
+                    "l": float(self._lengths[ended].mean()),
+                    "t": (time.time_ns() - self.start_time) / 1e9,
+                }
+            )
+            self._returns[ended] = 0
+            self._lengths[ended] = 0
+
+    def _learn_from(self, window: Window) -> None:
+        """One update, and what is logged of it."""
+        self._n_updates += 1
+        error = self.learner.learn_from(window)
+        every = self.config.alignment_interval
+        if every and self._n_updates % every == 0:
+            for name, value in alignment(self.policy.network, window, error).items():
+                self.logger.record(f"alignment/{name}", value)
+        self._loss_window.append(float(torch.stack(window.losses).mean()))
+
+    def dump_logs(self) -> None:
+        """Writes what was recorded to the logger."""
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, 1e-9)
+        steps = self.num_timesteps - self._num_timesteps_at_start
+        record = self.logger.record
+        if self.ep_info_buffer:
+            record("rollout/ep_rew_mean", safe_mean([one["r"] for one in self.ep_info_buffer]))
+            record("rollout/ep_len_mean", safe_mean([one["l"] for one in self.ep_info_buffer]))
+        record("time/fps", int(steps / elapsed))
+        record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        record("train/n_updates", self._n_updates, exclude="tensorboard")
+        record("train/loss", safe_mean(self._loss_window))
+        self._loss_window.clear()
+        self.logger.dump(step=self.num_timesteps)
+
+    # Files -----------------------------------------------------------------------------------
+
+    @property
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Those of the forward and of the feedback weights, by the name of their attribute."""
+        optimizers = {"optimizer": self.optimizer}
+        if self.feedback_optimizer is not None:
+            optimizers["feedback_optimizer"] = self.feedback_optimizer
+        return optimizers
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        model = [] if self.error_model is None else ["error_model"]
+        return ["policy", *self.optimizers, *model], []
+
+    def save(
+        self,
+        path: FilePath,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Writes the model to a zip of JSON and safetensors, the whole of it or nothing.
+
+        It holds all that the run's future depends on; see :meth:`load`.
+
+        Args:
+            path: Where to; ".zip" is added to a name without a suffix.
+            exclude: Not used: nothing is pickled, so nothing needs to be left out.
+            include: Not used.
+        """
+        write_archive(path, *to_parts(self))
+
+    @classmethod
+    def load(
+        cls: type[Self],
+        path: FilePath,
+        env: EnvLike | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        print_system_info: bool = False,
+        force_reset: bool = True,
+        **kwargs: Any,
+    ) -> Self:
+        """Reads a model. No code from the file is run: a file from a stranger is safe to load.
+
+        To go on with a run bit for bit, give the same kind of environment (one with ``get_state``)
+        and ``force_reset=False``, then ``learn(..., reset_num_timesteps=False)``.
+
+        Args:
+            path: What :meth:`save` wrote.
+            env: For more training; a model without one predicts.
+            device: Where the network is to be.
+            custom_objects: ``{"policy_class": cls}`` for a policy class of your own.
+            print_system_info: Print versions.
+            force_reset: Start new episodes before training.
+            kwargs: ``seed``, ``verbose``, ``tensorboard_log``, or hyperparameters to change.
+
+        Returns:
+            The model.
+
+        Raises:
+            FileFormatError: Not a model file, or a damaged one.
+            ConfigError: Spaces or lanes of ``env`` do not fit, or a bad hyperparameter.
+        """
+        if print_system_info:
+            get_system_info()
+        document, tensors = read_archive(path, "cpu")
+        own = {k: kwargs.pop(k) for k in ("seed", "verbose", "tensorboard_log") if k in kwargs}
+        try:
+            policy = (custom_objects or {}).get("policy_class", document["policy"])
+            model = cls(
+                policy,
+                env,
+                config_from_json(document["config"], kwargs),
+                policy_kwargs=document["policy_kwargs"],
+                device=device,
+                _init_setup_model=False,
+                **{"seed": document["seed"], **own},
+            )
+            spaces = tuple(
+                space_from_json(document[k]) for k in ("observation_space", "action_space")
+            )
+            action_scale = document["action_scale"]
+        except KeyError as error:
+            raise FileFormatError(f"{path}: {error} is missing") from error
+        if env is not None and (model.observation_space, model.action_space) != spaces:
+            raise ConfigError(
+                f"env has spaces {model.observation_space} and {model.action_space}, expected "
+                f"{spaces[0]} and {spaces[1]}"
+            )
+        model.observation_space, model.action_space = spaces
+        model.action_scale = action_scale
+        model._setup_model()
+        restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
+        return model
+
+    def set_parameters(
+        self,
+        load_path_or_dict: FilePath | dict[str, Any],
+        exact_match: bool = True,
+        device: torch.device | str = "auto",
+    ) -> None:
+        """Takes parameters from a model file or from ``get_parameters()``.
+
+        Args:
+            load_path_or_dict: Either.
+            exact_match: Raise where names are missing or left over.
+            device: Not used: the model stays where it is.
+        """
+        if not isinstance(load_path_or_dict, dict):
+            load_path_or_dict = dict(self.load(load_path_or_dict, device=device).get_parameters())
+        super().set_parameters(load_path_or_dict, exact_match, device)
+
+
+def make_optimizer(
+    name: str, parameters: list[torch.nn.Parameter], learning_rate: float, momentum: float = 0.0
+) -> torch.optim.Optimizer:
+    """The torch optimiser of a config."""
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)

@@ -1,0 +1,110 @@
+"""Shows each context on several lanes at once, and checks that they really are the same context."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from numpy.typing import NDArray
+
+from nodepert.agents.errors import NonFiniteError, PairingError
+from nodepert.agents.vec_env import autoreset_mode
+
+__all__ = ["PairedLanes", "Played"]
+
+
+@dataclass
+class Played:
+    """What one action a lane led to; N contexts on M lanes each."""
+
+    losses: NDArray[np.float64]  # minus the rewards, [N, M]
+    valid: NDArray[np.bool_]  # False where the step only reset the context's lanes, [N]
+    ended: NDArray[np.bool_]  # whether the context's episode is over, [N]
+    observation: NDArray[Any]  # what the next action answers, [N, ...]
+    info: dict[str, Any]
+
+
+class PairedLanes:
+    """A vector environment whose lanes stand in groups of M that show one context each.
+
+    Lane n·M + m is probe m of context n. All lanes of a context are seeded alike, so that each sees
+    the same observations and the same environment noise (common random numbers).
+
+    Args:
+        env: The lanes; their number is a multiple of M.
+        lanes_per_context: M.
+    """
+
+    def __init__(self, env: VectorEnv[Any, Any, Any], lanes_per_context: int) -> None:
+        self.env = env
+        self.contexts = env.num_envs // lanes_per_context
+        self.lanes_per_context = lanes_per_context
+        self._mode = autoreset_mode(env)
+        self._resetting = np.zeros(self.contexts, np.bool_)
+        self._steps = 0
+
+    def reset(self, seeds: list[int] | None) -> NDArray[Any]:
+        """Starts an episode in all lanes.
+
+        Args:
+            seeds: One for each context; None keeps the lanes in step as they are.
+
+        Returns:
+            The observation of each context, shape (N, ...).
+        """
+        repeated = (
+            None if seeds is None else [s for s in seeds for _ in range(self.lanes_per_context)]
+        )
+        observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
+        self._resetting[:] = False
+        return self._agreed(observation, "observations")
+
+    def step(self, actions: NDArray[Any]) -> Played:
+        """Plays actions of shape (N·M, *action_shape).
+
+        Raises:
+            PairingError: Lanes of one context differ in observation or end of episode.
+            NonFiniteError: A reward is NaN or infinite.
+        """
+        observation, rewards, terminated, truncated, info = self.env.step(actions)
+        self._steps += 1
+        if not np.isfinite(rewards).all():
+            lane = int((~np.isfinite(rewards)).argmax())
+            raise NonFiniteError(
+                f"reward {rewards[lane]} in lane {lane} at vector step {self._steps} (env step "
+                f"{self._steps * self.env.num_envs}): the environment must return finite rewards"
+            )
+        ended = self._agreed(terminated, "terminations") | self._agreed(truncated, "truncations")
+        valid = ~self._resetting
+        if self._mode is AutoresetMode.NEXT_STEP:
+            self._resetting = ended.copy()
+        elif self._mode is AutoresetMode.DISABLED and ended.any():
+            mask = np.repeat(ended, self.lanes_per_context)
+            observation, _ = self.env.reset(options={"reset_mask": mask})
+        return Played(
+            losses=-np.asarray(rewards, np.float64).reshape(self.contexts, -1),
+            valid=valid,
+            ended=ended,
+            observation=self._agreed(observation, "observations"),
+            info=info,
+        )
+
+    def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
+        """The first lane's value for each context, once all its lanes are seen to agree."""
+        groups = values.reshape(self.contexts, self.lanes_per_context, *values.shape[1:])
+        first = groups[:, 0]
+        for m in range(1, self.lanes_per_context):
+            if not np.array_equal(groups[:, m], first, equal_nan=values.dtype.kind == "f"):
+                differ = (groups[:, m] != first).reshape(self.contexts, -1).any(axis=1)
+                n = int(differ.argmax())
+                raise PairingError(
+                    f"the {what} of lanes {n * self.lanes_per_context} and "
+                    f"{n * self.lanes_per_context + m} differ after vector step {self._steps}, "
+                    "though both have the same seed. Probes need lanes that stay in step: "
+                    "observations and ends of episodes must follow from the seed, not from the "
+                    "action or from other random numbers. An environment with dynamics needs score "
+                    "mode, which needs no paired lanes (not in this version: use e.g. SB3's PPO)."
+                )
+        return first

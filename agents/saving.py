@@ -1,0 +1,149 @@
+"""Model files: one zip of JSON and safetensors, written atomically; reading one runs no code."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pathlib
+import tempfile
+import zipfile
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from nodepert.agents.errors import FileFormatError
+
+__all__ = ["FilePath", "read_archive", "space_from_json", "space_to_json", "write_archive"]
+
+FilePath = str | pathlib.Path | io.BufferedIOBase
+
+FORMAT = 1
+
+
+def write_archive(path: FilePath, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
+    """Writes a model file: the whole of it or nothing.
+
+    Args:
+        path: Where to; ".zip" is added to a name without a suffix. Or an open binary file.
+        document: What JSON can hold.
+        tensors: All else.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("nodepert.json", json.dumps({"format": FORMAT, **document}, indent=1))
+        flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+        archive.writestr("tensors.safetensors", save_tensors(flat))
+    if isinstance(path, io.BufferedIOBase | io.RawIOBase):
+        path.write(buffer.getvalue())
+        return
+    write_atomically(with_suffix(path), buffer.getvalue())
+
+
+def write_atomically(path: pathlib.Path, content: bytes) -> None:
+    """Writes a temporary file beside ``path``, then renames it: no reader sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private
+        os.replace(temporary, path)
+    except BaseException:
+        pathlib.Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_archive(
+    path: FilePath, device: torch.device | str
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads what :func:`write_archive` wrote.
+
+    Raises:
+        FileNotFoundError: No such file.
+        FileFormatError: Not a model file of nodepert, or a damaged one.
+    """
+    if not isinstance(path, io.BufferedIOBase | io.RawIOBase):
+        path = pathlib.Path(path)
+        if not path.exists():
+            path = with_suffix(path)
+    try:
+        with zipfile.ZipFile(cast(BinaryIO, path)) as archive:
+            if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
+                raise FileFormatError(f"{path}: not a model file of nodepert (compressed entries)")
+            document = json.loads(archive.read("nodepert.json"))
+            tensors = load_tensors(archive.read("tensors.safetensors"))
+    except (zipfile.BadZipFile, KeyError, ValueError, SafetensorError, EOFError) as error:
+        if isinstance(error, FileFormatError):
+            raise
+        raise FileFormatError(
+            f"{path}: not a model file of nodepert, or damaged: {error}"
+        ) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise FileFormatError(f"{path}: format {document.get('format')!r}, expected {FORMAT}")
+    return document, {name: tensor.to(device) for name, tensor in tensors.items()}
+
+
+def with_suffix(path: str | pathlib.Path | Any) -> pathlib.Path:
+    """The path, with ".zip" where it has no suffix, as Stable-Baselines3 names files."""
+    path = pathlib.Path(path)
+    return path if path.suffix else path.with_suffix(".zip")
+
+
+def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
+    """A Box or Discrete space as JSON.
+
+    Raises:
+        FileFormatError: Any other space.
+    """
+    if isinstance(space, spaces.Box):
+
+        def bound(values: np.ndarray[Any, Any]) -> Any:
+            values = values.astype(np.float64)
+            return (
+                values.flat[0]
+                if values.size and np.all(values == values.flat[0])
+                else values.tolist()
+            )
+
+        return {
+            "type": "Box",
+            "low": bound(space.low),
+            "high": bound(space.high),
+            "shape": list(space.shape),
+            "dtype": str(space.dtype),
+        }
+    if isinstance(space, spaces.Discrete):
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+    raise FileFormatError(f"{space}: only Box and Discrete spaces can be saved")
+
+
+def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
+    """The space that :func:`space_to_json` described.
+
+    Raises:
+        FileFormatError: It describes none.
+    """
+    try:
+        if document["type"] == "Discrete":
+            return spaces.Discrete(document["n"], start=document["start"])
+        if document["type"] == "Box":
+            dtype, shape = np.dtype(document["dtype"]), tuple(document["shape"])
+            low, high = (
+                np.broadcast_to(np.asarray(document[key], np.float64), shape).astype(dtype)
+                for key in ("low", "high")
+            )
+            return spaces.Box(low, high, shape, cast(Any, dtype.type))
+    except (KeyError, TypeError, ValueError) as error:
+        raise FileFormatError(f"space {document!r} can't be read: {error}") from error
+    raise FileFormatError(f"space {document!r}: expected a Box or Discrete space")

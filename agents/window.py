@@ -1,0 +1,181 @@
+"""T steps of N contexts: what the network did, what was tried around it, and what it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nodepert.agents.actions import ActionMap
+from nodepert.agents.errors import NonFiniteError
+from nodepert.agents.maths import gaussian_probes
+from nodepert.agents.networks import Network, Step
+from nodepert.agents.output_error import OutputError
+from nodepert.agents.rollout import PairedLanes, Played
+
+__all__ = ["NodeProbe", "Situation", "Window", "collect"]
+
+
+@dataclass
+class Situation:
+    """Where the run stands between two steps."""
+
+    observation: np.ndarray[Any, Any]  # of each context, [N, ...]
+    state: Tensor | None  # recurrent state, [N, n]
+    started: Tensor  # whether the observation is the first of its episode, [N]
+
+
+@dataclass
+class Window:
+    """What :func:`collect` gathers, one entry a step."""
+
+    start: Tensor | None  # the recurrent state before the first step
+    inputs: list[Tensor] = field(default_factory=list)  # [N, n_0]
+    steps: list[Step] = field(default_factory=list)
+    centres: list[Tensor] = field(default_factory=list)  # predictions probed around, [N, d]
+    offsets: list[Tensor] = field(default_factory=list)  # [N, M, d]
+    losses: list[Tensor] = field(default_factory=list)  # [N, M]
+    node_changes: list[Tensor] = field(default_factory=list)  # (L⁺ − L⁻)/2 of node noise, [N]
+    node_noise: list[list[Tensor]] = field(default_factory=list)  # ξ[i], [N, n_i]
+    gradients: list[Tensor] = field(default_factory=list)  # ∂L/∂prediction, where given, [N, d]
+    valid: list[Tensor] = field(default_factory=list)  # [N]
+    started: list[Tensor] = field(default_factory=list)  # before each step, [N]
+
+
+class NodeProbe:
+    """Noise on the hidden nodes, in two copies of the network's state: one with +ξ, one with −ξ.
+
+    Args:
+        network: Whose nodes are perturbed.
+        std: Standard deviation c of ξ.
+        generator: Random numbers for ξ.
+    """
+
+    lanes = 2
+
+    def __init__(self, network: Network, std: float, generator: torch.Generator) -> None:
+        self.network, self.std, self.generator = network, std, generator
+        self._states: list[Tensor | None] = [None, None]
+
+    def restart(self, state: Tensor | None) -> None:
+        """Both copies go back to the clean state."""
+        self._states = [state, state]
+
+    @torch.no_grad()
+    def step(self, x: Tensor, started: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Predictions of both copies, shape (N, 2, d), and the noise ξ[i] of each layer."""
+        sizes = self.network.hidden_sizes
+        noise = [gaussian_probes((len(x), n), self.std, self.generator) for n in sizes]
+        predictions = []
+        for copy, sign in enumerate((1, -1)):
+            state = restarted(self._states[copy], started)
+            step = self.network.step(x, state, [sign * xi for xi in noise])
+            self._states[copy] = step.state
+            predictions.append(step.prediction)
+        return torch.stack(predictions, dim=1), noise
+
+
+def collect(
+    network: Network,
+    lanes: PairedLanes,
+    situation: Situation,
+    *,
+    n_steps: int,
+    to_input: Callable[[np.ndarray[Any, Any]], Tensor],
+    actions: ActionMap,
+    estimator: OutputError,
+    node_probe: NodeProbe | None,
+    generator: torch.Generator,
+    on_step: Callable[[Played], bool],
+) -> Window | None:
+    """Plays T steps and leaves ``situation`` where they ended.
+
+    Args:
+        network: Predicts; its layers remember their calls.
+        lanes: Where each context stands on M lanes.
+        situation: Where to go on.
+        n_steps: T.
+        to_input: From observations to the network's input.
+        actions: From predictions to actions.
+        estimator: Says which actions to try.
+        node_probe: Also try what noise on the hidden nodes does to the loss.
+        generator: Random numbers for the probes.
+        on_step: Told of each step; False stops the run.
+
+    Returns:
+        The window, or None if ``on_step`` stopped the run.
+
+    Raises:
+        NonFiniteError: A prediction is NaN or infinite.
+    """
+    state = None if situation.state is None else situation.state.detach()
+    window = Window(start=state)
+    if node_probe is not None:
+        node_probe.restart(state)
+    for _ in range(n_steps):
+        started, x = situation.started, to_input(situation.observation)
+        step = network.step(x, restarted(state, started))
+        centre = step.prediction.detach()
+        check_finite(centre)
+        centre, offsets = actions.contain(centre, estimator.offsets(len(x), actions.dim, generator))
+        tried = centre[:, None] + offsets  # [N, M, d]
+        if node_probe is not None:
+            perturbed, noise = node_probe.step(x, started)
+            tried = torch.cat([tried, perturbed], dim=1)
+            window.node_noise.append(noise)
+        played = lanes.step(actions.action(tried.flatten(0, 1)))
+
+        losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
+        window.losses.append(losses[:, : estimator.lanes])
+        if node_probe is not None:
+            change = (losses[:, -2] - losses[:, -1]) / 2
+            window.node_changes.append(change.to(x.dtype))
+        if "action_gradient" in (info := played.info.get("final_info", played.info)):
+            gradient = step_gradient(info, played.info, lanes)
+            window.gradients.append(actions.gradient(torch.as_tensor(gradient, device=x.device)))
+        window.inputs.append(x)
+        window.steps.append(step)
+        window.centres.append(centre)
+        window.offsets.append(offsets)
+        window.valid.append(torch.as_tensor(played.valid, device=x.device))
+        window.started.append(started)
+        state = step.state
+        situation.observation = played.observation
+        situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
+        situation.state = None if state is None else state.detach()
+        if not on_step(played):
+            return None
+    return window
+
+
+def restarted(state: Tensor | None, started: Tensor) -> Tensor | None:
+    """The state, blank where an episode starts."""
+    return None if state is None else state.masked_fill(started[:, None], 0.0)
+
+
+def step_gradient(
+    final: dict[str, Any], info: dict[str, Any], lanes: PairedLanes
+) -> np.ndarray[Any, Any]:
+    """``action_gradient`` of each context's first lane, shape (N, d).
+
+    Lanes whose episode ended have it in ``final_info``, the others at the top level.
+    """
+    gradient = np.array(final["action_gradient"])
+    if "action_gradient" in info:
+        going_on = info["_action_gradient"]
+        gradient[going_on] = info["action_gradient"][going_on]
+    return gradient.reshape(lanes.contexts, lanes.lanes_per_context, -1)[:, 0]
+
+
+def check_finite(prediction: Tensor) -> None:
+    """Raises NonFiniteError where a prediction is NaN or infinite."""
+    if not torch.isfinite(prediction).all():
+        context = int((~torch.isfinite(prediction).all(dim=1)).int().argmax())
+        raise NonFiniteError(
+            f"the prediction for context {context} is not finite: the weights have diverged or the "
+            "observation is not finite; try a smaller learning_rate or max_grad_norm=1.0"
+        )
