@@ -94,7 +94,10 @@ def check_pickle(make: Make) -> None:
     """A pickled environment goes on as the original does."""
     env = make()
     rollout(env, seed=5)
-    twin = pickle.loads(pickle.dumps(env))
+    try:
+        twin = pickle.loads(pickle.dumps(env))
+    except Exception as error:
+        raise ContractError(f"{type(env).__name__}: can't be pickled: {error}") from error
     require(same(rollout(env), rollout(twin)), env, "a pickled copy goes on differently")
 
 

@@ -114,8 +114,8 @@ def make_schedule(delay: int | tuple[int, int] | None, stream: bool, overwrite: 
     """The schedule that the arguments of :class:`DelayedXOR` ask for."""
     if delay is None:
         delay = 0 if stream else 4
-    limits = (delay, delay) if isinstance(delay, int | np.integer) else tuple(delay)
-    if len(limits) != 2 or not all(isinstance(n, int | np.integer) for n in limits):
+    limits = tuple(delay) if isinstance(delay, tuple | list) else (delay, delay)
+    if len(limits) != 2 or not all(type(n) is int or isinstance(n, np.integer) for n in limits):
         raise ConfigError(f"delay={delay!r}: expected an int or a pair (fewest, most)")
     if not 0 <= limits[0] <= limits[1]:
         raise ConfigError(f"delay={delay!r}: expected 0 <= fewest <= most")

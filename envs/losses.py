@@ -15,7 +15,6 @@ __all__ = [
     "mse",
     "mse_gradient",
     "one_hot",
-    "zero_one",
 ]
 
 Array = NDArray[np.floating]
@@ -50,8 +49,3 @@ def cross_entropy(logits: Array, labels: NDArray[np.integer]) -> Array:
 def cross_entropy_gradient(logits: Array, labels: NDArray[np.integer]) -> Array:
     """∂cross_entropy/∂logits = softmax(logits) − one_hot(label), shape (N, d)."""
     return np.exp(_log_softmax(logits)) - one_hot(labels, logits.shape[1])
-
-
-def zero_one(scores: Array, labels: NDArray[np.integer]) -> Array:
-    """1 where the largest score is not the label's, else 0."""
-    return (scores.argmax(axis=1) != labels).astype(np.float64)

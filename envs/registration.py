@@ -19,6 +19,6 @@ def register(id: str, env_class: type[LossEnv]) -> None:
     """
     gym.register(
         id=id,
-        entry_point=f"{env_class.__module__}:{env_class.__qualname__}",
+        entry_point=env_class,
         vector_entry_point=env_class.vector,
     )

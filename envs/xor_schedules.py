@@ -97,30 +97,31 @@ class Stream:
         return {"stream": draws.bits()}
 
     def _cue(self, context: Context, offset: int) -> tuple[Mask, Signs]:
-        """Whether there is a cue at step + offset, and the two bits drawn there (N, 2)."""
+        """Whether there is a cue at step + offset (N,), and the two bits drawn there (N, 2)."""
         step = context["step"] + offset
-        draws = Draws(context["stream"], np.maximum(step, 0).astype(np.uint64))
-        return (draws.uniform() < CUE_PROBABILITY) & (step >= 2), draws.signs(2)
-
-    def _shown(self, context: Context, offset: int) -> Signs:
-        """The bit shown at step + offset, 0 for none."""
-        next_cue, next_bits = self._cue(context, offset + 1)
-        second_cue, second_bits = self._cue(context, offset + 2)
-        if self.overwrite:
-            return np.where(second_cue, second_bits[:, 1], next_bits[:, 0] * next_cue)
-        _, bits = self._cue(context, offset)
-        return bits[:, 0] * (next_cue | second_cue)
+        words = Draws(context["stream"], np.maximum(step, 0).astype(np.uint64)).bits()
+        # One word gives both: the cue from its high 53 bits, the two bits from its lowest.
+        cue = ((words >> np.uint64(11)) < np.uint64(CUE_PROBABILITY * 2**53)) & (step >= 2)
+        pair = (words[:, None] >> np.arange(2, dtype=np.uint64)) & np.uint64(1)
+        return cue, np.where(pair, np.int8(1), np.int8(-1))
 
     def show(self, context: Context) -> tuple[Mask, Signs]:
-        """Cue and bit of this step."""
-        return self._cue(context, 0)[0], self._shown(context, 0)
+        """Cue and bit of this step; a bit is shown one and two steps before a cue."""
+        cue, bits = self._cue(context, 0)
+        next_cue, next_bits = self._cue(context, 1)
+        second_cue, second_bits = self._cue(context, 2)
+        if self.overwrite:
+            return cue, np.where(second_cue, second_bits[:, 1], next_bits[:, 0] * next_cue)
+        return cue, bits[:, 0] * (next_cue | second_cue)
 
     def answer(self, context: Context) -> tuple[Signs, Mask]:
         """The XOR one step after the cue."""
         respond, bits = self._cue(context, -1)
         if self.overwrite:
             return xor(bits[:, 0], bits[:, 1]) * respond, respond
-        return xor(self._shown(context, -2), self._shown(context, -3)) * respond, respond
+        # Where there was a cue, the bits of the two steps before it were shown.
+        one, other = (self._cue(context, offset)[1][:, 0] for offset in (-2, -3))
+        return xor(one, other) * respond, respond
 
     def length(self, context: Context) -> float:
         """Never ends."""
