@@ -8,7 +8,7 @@ class itself; the native vector environment comes from :meth:`~LossEnv.vector`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -45,7 +45,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
         ConfigError: ``expose_gradient`` is set on a task that has no :meth:`loss_gradient`.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    metadata: dict[str, Any] = {"render_modes": []}
     action_scale: float = 1.0
     """Prediction = action times ``action_scale``; losses are functions of the prediction."""
 

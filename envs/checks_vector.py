@@ -75,7 +75,7 @@ def check_vector_state(make: Make) -> None:
 NAMES = ("observations", "rewards", "terminations", "truncations", "infos")
 
 
-def play(env: VectorEnv[Any, Any, Any], seeds: list[int], copy: bool = True) -> Iterator[Any]:
+def play(env: Any, seeds: list[int], copy: bool = True) -> Iterator[Any]:
     """Yields each step of an environment seeded by lane, with different actions in each lane."""
     keep = deepcopy if copy else lambda arrays: arrays
     observations, infos = env.reset(seed=seeds)

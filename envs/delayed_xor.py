@@ -97,7 +97,8 @@ class DelayedXOR(LossEnv):
         target, respond = self.schedule.answer(context)
         if self.loss_name == "mse":
             return mse(self._prediction(actions), target[:, None])
-        return 1.0 * (respond & (self._prediction(actions)[:, 0] * target <= 0))
+        wrong = self._prediction(actions)[:, 0] * target <= 0
+        return (respond & wrong).astype(np.float64)
 
     def loss_gradient(self, context: Context, actions: NDArray[Any]) -> NDArray[np.float64]:
         """∂loss/∂action."""

@@ -74,7 +74,7 @@ class Draws:
 
     def uniform(self, *shape: int) -> NDArray[np.float64]:
         """Uniform numbers in [0, 1), shape (N, *shape)."""
-        return (self.bits(*shape) >> np.uint64(11)) * 2.0**-53
+        return (self.bits(*shape) >> np.uint64(11)) * np.float64(2.0**-53)
 
     def integers(self, high: int | NDArray[np.int64], *shape: int) -> NDArray[np.int64]:
         """Uniform integers from 0 to high − 1, shape (N, *shape)."""

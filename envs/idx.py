@@ -10,7 +10,7 @@ import gzip
 import zlib
 from math import prod
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +56,7 @@ def read_idx(path: Path, num_axes: int) -> NDArray[np.uint8]:
         raise DatasetError(f"{path}: can't be read, expected an IDX file: {error}") from error
 
 
-def _parse(file: IO[bytes], path: Path, num_axes: int) -> NDArray[np.uint8]:
+def _parse(file: BinaryIO | gzip.GzipFile, path: Path, num_axes: int) -> NDArray[np.uint8]:
     magic, expected_magic = file.read(4), bytes([0, 0, _UNSIGNED_BYTES, num_axes])
     if magic != expected_magic:
         raise DatasetError(
@@ -84,7 +84,7 @@ def _parse(file: IO[bytes], path: Path, num_axes: int) -> NDArray[np.uint8]:
     return values
 
 
-def _read_at_most(file: IO[bytes], limit: int) -> bytearray:
+def _read_at_most(file: BinaryIO | gzip.GzipFile, limit: int) -> bytearray:
     """Up to ``limit`` bytes, in chunks: a header that lies must not make us allocate."""
     content = bytearray()
     while chunk := file.read(min(_CHUNK, limit - len(content))):

@@ -40,7 +40,7 @@ class Lanes:
         self.ended = np.ones(num_lanes, np.bool_)  # waiting for a new episode
         self._context: Context = {}
 
-    def seed(self, mask: Mask, keys: NDArray[np.uint64]) -> None:
+    def seed(self, mask: Mask, keys: NDArray[np.uint64] | np.uint64) -> None:
         """Gives the lanes in ``mask`` new keys and starts their counters at zero."""
         self.keys[mask] = keys
         self.episodes[mask] = 0

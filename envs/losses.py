@@ -6,6 +6,8 @@ the network means; an environment multiplies an action by its ``action_scale`` t
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ __all__ = [
     "one_hot",
 ]
 
-Array = NDArray[np.floating]
+Array = NDArray[Any]  # of floats or integers; losses and gradients come out as floats
 
 
 def one_hot(labels: NDArray[np.integer], num_classes: int) -> NDArray[np.float32]:

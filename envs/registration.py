@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import gymnasium as gym
 
 from nodepert.envs.base import LossEnv
@@ -19,6 +21,6 @@ def register(id: str, env_class: type[LossEnv]) -> None:
     """
     gym.register(
         id=id,
-        entry_point=env_class,
+        entry_point=cast(Any, env_class),  # gymnasium's type asks for **kwargs
         vector_entry_point=env_class.vector,
     )

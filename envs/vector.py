@@ -105,9 +105,9 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         if len(seed) != self.num_envs:
             raise ConfigError(f"seed has {len(seed)} entries, expected num_envs={self.num_envs}")
         chosen = mask & np.array([one is not None for one in seed])
-        chosen_seeds = [int(one) for one, take in zip(seed, chosen, strict=True) if take]
-        keys = {one: key_of_seed(one) for one in set(chosen_seeds)}
-        self._lanes.seed(chosen, np.array([keys[one] for one in chosen_seeds], np.uint64))
+        seeds = [int(one) for one, m in zip(seed, mask, strict=True) if m and one is not None]
+        key_of = {one: key_of_seed(one) for one in set(seeds)}
+        self._lanes.seed(chosen, np.array([key_of[one] for one in seeds], np.uint64))
 
     def _reset_mask(self, options: dict[str, Any] | None) -> NDArray[np.bool_]:
         if options is None or "reset_mask" not in options:
