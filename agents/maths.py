@@ -38,7 +38,8 @@ def orthogonal_probes(
 ) -> Tensor:
     """K directions a context, orthogonal in blocks of at most d, all of length std·√d.
 
-    Gaussian directions are ill-conditioned where K is near d; orthogonal ones never are.
+    Gaussian directions are ill-conditioned where K is near d, and where d is 1 or 2 some are so
+    short that the reward's noise swamps them; these never are.
 
     Returns:
         ξ, shape (N, K, d), with E[ξ ξᵀ] = std² I for each direction.
@@ -47,7 +48,11 @@ def orthogonal_probes(
     for start in range(0, probes, dim):
         width = min(dim, probes - start)
         gaussian = torch.randn(contexts, dim, width, generator=generator, device=generator.device)
-        blocks.append(torch.linalg.qr(gaussian).Q.transpose(1, 2))  # [N, width, d]
+        if width == 1:  # the same as below, up to the sign, and faster
+            directions = gaussian / gaussian.norm(dim=1, keepdim=True)
+        else:
+            directions = torch.linalg.qr(gaussian).Q
+        blocks.append(directions.transpose(1, 2))  # [N, width, d]
     return std * math.sqrt(dim) * torch.cat(blocks, dim=1)
 
 

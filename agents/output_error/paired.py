@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nodepert.agents.maths import gaussian_probes, least_squares_error, orthogonal_probes
+from nodepert.agents.maths import least_squares_error, orthogonal_probes
 from nodepert.agents.output_error.base import ProbeError
 
 __all__ = ["PairedProbes"]
@@ -31,10 +31,7 @@ class PairedProbes(ProbeError):
 
     def offsets(self, contexts: int, dim: int, generator: torch.Generator) -> Tensor:
         """(+ξ_1 … +ξ_K, −ξ_1 … −ξ_K), shape (N, 2K, d)."""
-        if self.count == 1:
-            probes = gaussian_probes((contexts, 1, dim), self.std, generator)
-        else:
-            probes = orthogonal_probes(contexts, self.count, dim, self.std, generator)
+        probes = orthogonal_probes(contexts, self.count, dim, self.std, generator)
         return torch.cat([probes, -probes], dim=1)
 
     def probes(self, offsets: Tensor) -> Tensor:
