@@ -85,8 +85,12 @@ class Config:
         for name in ("probe_std", "node_std", "learning_rate", "momentum", "max_grad_norm",
                      "feedback_learning_rate"):  # fmt: skip
             self._check_number(name, float, 0.0)
+        if not isinstance(self.error_model, bool):
+            raise ConfigError(f"error_model={self.error_model!r}: expected True or False")
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
+        if self.node_std == 0 and self.rule == "loss":
+            raise ConfigError("node_std=0: expected a positive number, or a rule other than 'loss'")
         if self.error_model and self.credit == "given":
             raise ConfigError("error_model=True: needs probes, expected credit other than 'given'")
 

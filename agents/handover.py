@@ -90,7 +90,8 @@ def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
     limit = None
     while isinstance(env, gym.Wrapper):
         if isinstance(env, gym.wrappers.TimeLimit):
-            limit = env._max_episode_steps
+            steps = env._max_episode_steps
+            limit = steps if limit is None else min(limit, steps)
         elif not isinstance(env, _TRANSPARENT):
             return None
         env = env.env
@@ -116,10 +117,8 @@ def _action_scale(env: VectorEnv[Any, Any, Any]) -> float | None:
     if isinstance(base, LossVectorEnv):
         return base.action_scale
     if isinstance(base, GymVectorEnv):
-        try:
-            return float(base.venv.get_attr("action_scale")[0])
-        except AttributeError:
-            return None
+        known = base.venv.has_attr("action_scale")  # to ask a process for it would end the process
+        return float(base.venv.get_attr("action_scale")[0]) if known else None
     if isinstance(base, SyncVectorEnv):
         single = base.envs[0].unwrapped
         return single.action_scale if isinstance(single, LossEnv) else None

@@ -8,6 +8,7 @@ B[i] from node noise                    (nodepert.agents.feedback)
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -61,13 +62,21 @@ class Learner:
         self.max_grad_norm = max_grad_norm
         self.generator = generator
 
-    def learn_from(self, window: Window) -> Tensor:
-        """One update of W and B.
+    def learn_from(
+        self, window: Window, before_update: Callable[[Tensor], None] | None = None
+    ) -> None:
+        """One update of W and B; none from a window in which lanes were only reset.
 
-        Returns:
-            ê, the output error that was used, shape (T, N, d).
+        Args:
+            window: What to learn from.
+            before_update: Told ê, shape (T, N, d), before W and B change, for measurements.
         """
+        if not torch.stack(window.valid).any():
+            self.network.forget_calls()
+            return
         error, model = self.output_error(window)
+        if before_update is not None:
+            before_update(error)
         if isinstance(self.rule, LossRule):
             # The model is less noisy than the estimate that it helped to make.
             regressor = error if model is None else model
@@ -76,12 +85,12 @@ class Learner:
         if isinstance(self.rule, ResponseRule):
             self._learn_feedback_from_response(self.rule)
         if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.max_grad_norm)
+            forward = [p for p in self.network.parameters() if p.requires_grad]
+            torch.nn.utils.clip_grad_norm_(forward, self.max_grad_norm)
         self.optimizer.step()
         if self.feedback_optimizer is not None:
             self.feedback_optimizer.step()
         self.network.forget_calls()
-        return error
 
     def output_error(self, window: Window) -> tuple[Tensor, Tensor | None]:
         """ê, and the error model's part of it, each (T, N, d), 0 in invalid steps.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.checkpoint import (
-    optimizer_from_parts,
-    optimizer_to_parts,
+    optimizer_from_tensors,
+    optimizer_to_tensors,
     with_prefix,
     without_prefix,
 )
-from nodepert.agents.config import Config
+from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError
 from nodepert.agents.saving import space_to_json
 from nodepert.agents.window import Situation
@@ -24,13 +24,45 @@ from nodepert.agents.window import Situation
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation
 
-__all__ = ["config_from_json", "restore", "to_parts"]
+__all__ = ["Moment", "capture", "check_document", "config_from_json", "restore", "to_parts"]
 
+ENTRIES: dict[str, Any] = {
+    "policy": str,
+    "policy_kwargs": dict,
+    "config": dict,
+    "observation_space": dict,
+    "action_space": dict,
+    "action_scale": int | float | None,
+    "seed": int | None,
+    "context_seeds": list | None,
+    "counters": dict,
+}
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """Where a run stands: all of a model file that playing changes and learning does not.
+
+    A model that is saved while a window is being played is saved as of the window's start: a run
+    that goes on from the file plays the window again, and learns from all of it.
+    """
+
+    counters: dict[str, int]
+    tensors: dict[str, Tensor]
+
+
+def capture(model: NodePerturbation) -> Moment:
+    """The present moment."""
+    return Moment(
+        {name: getattr(model, name) for name in COUNTERS},
+        {"generator": model.generator.get_state(), **_situation_tensors(model)},
+    )
 
 
 def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """JSON and tensors that hold all that the model's future depends on."""
+    moment = model._moment or capture(model)
     names = {cls: name for name, cls in model.policy_aliases.items()}
     cls = model.policy_class
     document: dict[str, Any] = {
@@ -46,29 +78,27 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         "action_scale": model.action_scale,
         "seed": model.seed,
         "context_seeds": model._context_seeds,
-        "counters": {name: getattr(model, name) for name in COUNTERS},
+        "counters": moment.counters,
     }
-    tensors = with_prefix("policy", model.policy.state_dict())
-    tensors["generator"] = model.generator.get_state()
+    tensors = {**moment.tensors, **with_prefix("policy", model.policy.state_dict())}
     for name, optimizer in model.optimizers.items():
-        document[name], state = optimizer_to_parts(optimizer)
-        tensors.update(with_prefix(name, state))
+        tensors.update(with_prefix(name, optimizer_to_tensors(optimizer)))
     if model.error_model is not None:
         tensors.update(with_prefix("error_model", model.error_model.state_dict()))
-    tensors.update(_situation_tensors(model))
     return document, tensors
 
 
 def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
     """Where the run stands; the environment's own state too, where it tells it."""
     situation = model._situation
-    if situation is None:
+    if situation is None or model._lanes is None:
         return {}
     tensors = {
-        "situation.observation": torch.from_numpy(np.array(situation.observation)),
+        "situation.observation": torch.from_numpy(situation.observation),
         "situation.started": situation.started,
-        "situation.returns": torch.from_numpy(model._returns),
-        "situation.lengths": torch.from_numpy(model._lengths),
+        "situation.resetting": torch.from_numpy(model._lanes.resetting.copy()),
+        "situation.returns": torch.from_numpy(model._returns.copy()),
+        "situation.lengths": torch.from_numpy(model._lengths.copy()),
     }
     if situation.state is not None:
         tensors["situation.state"] = situation.state
@@ -79,6 +109,15 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
         signed = {k: v.view(np.int64) if v.dtype == np.uint64 else v for k, v in arrays.items()}
         tensors.update({f"env.{k}": torch.from_numpy(v.copy()) for k, v in signed.items()})
     return tensors
+
+
+def check_document(document: dict[str, Any], path: object) -> None:
+    """Raises FileFormatError where an entry is missing or of the wrong type."""
+    for name, types in ENTRIES.items():
+        if name not in document or not isinstance(document[name], types):
+            raise FileFormatError(f"{path}: {name} is missing or not valid")
+    if set(document["policy_kwargs"]) != {"net_arch", "activation"}:
+        raise FileFormatError(f"{path}: policy_kwargs are not valid")
 
 
 def restore(
@@ -97,8 +136,10 @@ def restore(
         if model.error_model is not None:
             model.error_model.load_state_dict(without_prefix("error_model", tensors))
         for name, optimizer in model.optimizers.items():
-            optimizer_from_parts(optimizer, document[name], without_prefix(name, tensors))
-        model.generator.set_state(tensors["generator"].cpu())
+            optimizer_from_tensors(optimizer, without_prefix(name, tensors))
+        state = tensors["generator"].cpu()
+        if len(state) == len(model.generator.get_state()):  # else it is another device's
+            model.generator.set_state(state)
         for name in COUNTERS:
             setattr(model, name, int(document["counters"][name]))
         model._context_seeds = document["context_seeds"]
@@ -134,13 +175,14 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
         state=tensors.get("situation.state"),
         started=tensors["situation.started"],
     )
+    model._lanes.resetting[:] = tensors["situation.resetting"].cpu().numpy()
     model._returns = tensors["situation.returns"].cpu().numpy()
     model._lengths = tensors["situation.lengths"].cpu().numpy()
 
 
 def config_to_json(config: Config) -> dict[str, Any]:
     """The config's fields; a step size that is a function can't be written and becomes null."""
-    document = dataclasses.asdict(config)
+    document = asdict(config)
     if callable(document["learning_rate"]):
         document["learning_rate"] = None
     return document
@@ -153,16 +195,18 @@ def config_from_json(document: dict[str, Any], changes: dict[str, Any]) -> Confi
         FileFormatError: Not a config.
         ConfigError: ``learning_rate`` was a function and is not given again.
     """
-    document = {**document, **changes}
-    if document.get("learning_rate") is None:
+    learning_rate = changes.get("learning_rate", document.get("learning_rate"))
+    if learning_rate is None:
         raise ConfigError(
             "learning_rate was a function when the model was saved, and functions are not saved: "
             "pass it again, load(..., learning_rate=...)"
         )
+    document = {**document, "learning_rate": learning_rate}
     for name in ("net_arch", "activation"):
         if isinstance(document.get(name), list):
             document[name] = tuple(document[name])
     try:
-        return Config(**document)
+        saved = Config(**document)
     except TypeError as error:
         raise FileFormatError(f"config can't be read: {error}") from error
+    return with_changes(saved, changes)

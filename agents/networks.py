@@ -286,6 +286,6 @@ class RNN(Network):
 
 def make_activation(name: str) -> nn.Module:
     """The module that an activation's name stands for."""
-    if name not in ACTIVATIONS:
+    if not isinstance(name, str) or name not in ACTIVATIONS:
         raise ConfigError(f"activation={name!r}: expected one of {', '.join(ACTIVATIONS)}")
     return ACTIVATIONS[name]()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections import deque
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -16,15 +18,22 @@ from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import get_system_info, safe_mean
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from nodepert.agents.config import Config, learning_rate_schedule, with_changes
-from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, LossRule
 from nodepert.agents.handover import EnvLike, action_map, vectorise
 from nodepert.agents.learner import Learner
 from nodepert.agents.metrics import alignment
-from nodepert.agents.model_file import config_from_json, restore, to_parts
+from nodepert.agents.model_file import (
+    Moment,
+    capture,
+    check_document,
+    config_from_json,
+    restore,
+    to_parts,
+)
 from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
 from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.rollout import PairedLanes, Played
@@ -105,9 +114,10 @@ class NodePerturbation(BaseAlgorithm):
         self._lanes: PairedLanes | None = None
         self._situation: Situation | None = None
         self._context_seeds: list[int] | None = None
+        self._moment: Moment | None = None
         self._loss_window: deque[float] = deque(maxlen=stats_window_size)
         if env is not None:
-            self._attach(env)
+            self._attach(env, self._vectorise(env))
         if env is not None and _init_setup_model:
             self._setup_model()
 
@@ -136,8 +146,8 @@ class NodePerturbation(BaseAlgorithm):
         node_lanes = NodeProbe.lanes if issubclass(RULES[self.config.rule], LossRule) else 0
         return self._make_estimator().lanes + node_lanes
 
-    def _attach(self, env: EnvLike) -> None:
-        """Makes lanes of ``env`` and takes its spaces."""
+    def _vectorise(self, env: EnvLike) -> VectorEnv[Any, Any, Any]:
+        """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
         vector_env = vectorise(env, self.config.batch_size * per_context)
         if vector_env.num_envs % per_context:
@@ -146,10 +156,15 @@ class NodePerturbation(BaseAlgorithm):
                 f"credit={self.config.credit!r}, probes={self.config.probes} and "
                 f"rule={self.config.rule!r} show each context on {per_context} lanes"
             )
+        return vector_env
+
+    def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
+        """Takes the lanes made of ``env``, and their spaces."""
         self._vector_env = vector_env
-        self._lanes = PairedLanes(vector_env, per_context)
+        self._lanes = PairedLanes(vector_env, self.lanes_per_context)
         self._situation = None
         self.env = env if isinstance(env, VecEnv) else SB3VecEnv(vector_env)
+        self._vec_normalize_env = unwrap_vec_normalize(self.env)
         self.n_envs = vector_env.num_envs
         self.observation_space = vector_env.single_observation_space
         self.action_space = vector_env.single_action_space
@@ -233,16 +248,14 @@ class NodePerturbation(BaseAlgorithm):
         Raises:
             ConfigError: Its spaces are not the model's.
         """
-        old = (self.observation_space, self.action_space, self._situation)
-        self._attach(env)
-        if (self.observation_space, self.action_space) != old[:2]:
-            raise ConfigError(
-                f"env has spaces {self.observation_space} and {self.action_space}, expected "
-                f"{old[0]} and {old[1]}"
-            )
+        situation = self._situation
+        vector_env = self._vectorise(env)
+        check_spaces(vector_env, self.observation_space, self.action_space)
+        self._attach(env, vector_env)
+        self.action_scale = self.policy.actions.action_scale  # predictions keep their meaning
         self._context_seeds = None
         if not force_reset:
-            self._situation = old[2]
+            self._situation = situation
 
     # Learning --------------------------------------------------------------------------------
 
@@ -286,6 +299,7 @@ class NodePerturbation(BaseAlgorithm):
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
             self._update_learning_rate(self.optimizer)
             self._learn_from(window)
+            self._moment = None
             if log_interval and self._n_updates % log_interval == 0:
                 self.dump_logs()
         callback.on_training_end()
@@ -299,6 +313,7 @@ class NodePerturbation(BaseAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> tuple[int, BaseCallback]:
+        self._moment = None
         if self._situation is not None:
             self._last_obs = self._situation.observation
         result = super()._setup_learn(
@@ -314,8 +329,9 @@ class NodePerturbation(BaseAlgorithm):
         contexts = self._lanes.contexts
         fresh = self._context_seeds is None
         if fresh:
-            entropy = np.random.SeedSequence(self.seed).generate_state(contexts)
-            self._context_seeds = [int(word) for word in entropy]
+            # A run that goes on with new episodes is not shown its first contexts again.
+            entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
+            self._context_seeds = [int(word) for word in entropy.generate_state(contexts)]
         observation = self._lanes.reset(self._context_seeds if fresh else None)
         self._situation = Situation(
             observation=observation,
@@ -327,20 +343,25 @@ class NodePerturbation(BaseAlgorithm):
 
     def _collect(self, callback: BaseCallback) -> Window | None:
         """One window of steps, with the callback called after each."""
-        assert self._lanes is not None
+        lanes = self._lanes
+        assert lanes is not None
         assert self._situation is not None
         self.policy.set_training_mode(True)
+        self.policy.network.forget_calls()  # of a window that was interrupted
+        self._moment = capture(self)
         callback.on_rollout_start()
 
         def on_step(played: Played) -> bool:
             self.num_timesteps += self.n_envs
             self._count_episodes(played)
-            callback.update_locals({"self": self, "played": played})
+            ended = np.repeat(played.ended, lanes.lanes_per_context)
+            rewards = -played.losses.ravel()
+            callback.update_locals({"played": played, "rewards": rewards, "dones": ended})
             return callback.on_step()
 
         window = collect(
             self.policy.network,
-            self._lanes,
+            lanes,
             self._situation,
             n_steps=self.config.n_steps or self.policy.default_n_steps,
             to_input=self.policy.to_input,
@@ -351,8 +372,6 @@ class NodePerturbation(BaseAlgorithm):
             on_step=on_step,
         )
         callback.on_rollout_end()
-        if window is None:
-            self.policy.network.forget_calls()
         return window
 
     def _count_episodes(self, played: Played) -> None:
@@ -376,12 +395,17 @@ class NodePerturbation(BaseAlgorithm):
     def _learn_from(self, window: Window) -> None:
         """One update, and what is logged of it."""
         self._n_updates += 1
-        error = self.learner.learn_from(window)
         every = self.config.alignment_interval
-        if every and self._n_updates % every == 0:
-            for name, value in alignment(self.policy.network, window, error).items():
-                self.logger.record(f"alignment/{name}", value)
-        self._loss_window.append(float(torch.stack(window.losses).mean()))
+        due = every and (self._n_updates - 1) % every == 0
+        self.learner.learn_from(window, partial(self._measure, window) if due else None)
+        losses, valid = torch.stack(window.losses).mean(-1), torch.stack(window.valid)
+        if valid.any():
+            self._loss_window.append(float(losses[valid].mean()))
+
+    def _measure(self, window: Window, error: torch.Tensor) -> None:
+        """Logs how well the feedback weights do, given ê."""
+        for name, value in alignment(self.policy.network, window, error).items():
+            self.logger.record(f"alignment/{name}", value)
 
     def dump_logs(self) -> None:
         """Writes what was recorded to the logger."""
@@ -421,7 +445,9 @@ class NodePerturbation(BaseAlgorithm):
     ) -> None:
         """Writes the model to a zip of JSON and safetensors, the whole of it or nothing.
 
-        It holds all that the run's future depends on; see :meth:`load`.
+        It holds all that the run's future depends on; see :meth:`load`. Called from a callback, or
+        after one has stopped the run, it saves the run as it was before the window of ``n_steps``
+        steps that is not learned from yet.
 
         Args:
             path: Where to; ".zip" is added to a name without a suffix.
@@ -465,31 +491,28 @@ class NodePerturbation(BaseAlgorithm):
         if print_system_info:
             get_system_info()
         document, tensors = read_archive(path, "cpu")
+        check_document(document, path)
         own = {k: kwargs.pop(k) for k in ("seed", "verbose", "tensorboard_log") if k in kwargs}
-        try:
-            policy = (custom_objects or {}).get("policy_class", document["policy"])
-            model = cls(
-                policy,
-                env,
-                config_from_json(document["config"], kwargs),
-                policy_kwargs=document["policy_kwargs"],
-                device=device,
-                _init_setup_model=False,
-                **{"seed": document["seed"], **own},
-            )
-            spaces = tuple(
-                space_from_json(document[k]) for k in ("observation_space", "action_space")
-            )
-            action_scale = document["action_scale"]
-        except KeyError as error:
-            raise FileFormatError(f"{path}: {error} is missing") from error
-        if env is not None and (model.observation_space, model.action_space) != spaces:
+        policy = (custom_objects or {}).get("policy_class", document["policy"])
+        if isinstance(policy, str) and policy not in cls.policy_aliases:
             raise ConfigError(
-                f"env has spaces {model.observation_space} and {model.action_space}, expected "
-                f"{spaces[0]} and {spaces[1]}"
+                f"policy {policy!r} is a class of your own, and no code is imported because a file "
+                'names it: pass it, load(..., custom_objects={"policy_class": YourPolicy})'
             )
+        model = cls(
+            policy,
+            env,
+            config_from_json(document["config"], kwargs),
+            policy_kwargs=document["policy_kwargs"],
+            device=device,
+            _init_setup_model=False,
+            **{"seed": document["seed"], **own},
+        )
+        spaces = tuple(space_from_json(document[k]) for k in ("observation_space", "action_space"))
+        if model._vector_env is not None:
+            check_spaces(model._vector_env, *spaces)
         model.observation_space, model.action_space = spaces
-        model.action_scale = action_scale
+        model.action_scale = document["action_scale"]
         model._setup_model()
         restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
         return model
@@ -508,8 +531,26 @@ class NodePerturbation(BaseAlgorithm):
             device: Not used: the model stays where it is.
         """
         if not isinstance(load_path_or_dict, dict):
-            load_path_or_dict = dict(self.load(load_path_or_dict, device=device).get_parameters())
-        super().set_parameters(load_path_or_dict, exact_match, device)
+            saved = self.load(
+                load_path_or_dict,
+                device=self.device,
+                custom_objects={"policy_class": self.policy_class},
+                learning_rate=self.config.learning_rate,
+            )
+            load_path_or_dict = dict(saved.get_parameters())
+        # A copy, since torch's optimisers keep the tensors that they are given.
+        super().set_parameters(copy.deepcopy(load_path_or_dict), exact_match, device)
+
+
+def check_spaces(
+    env: VectorEnv[Any, Any, Any], observation: gym.Space[Any], action: gym.Space[Any]
+) -> None:
+    """Raises ConfigError where an environment has other spaces than these."""
+    if (env.single_observation_space, env.single_action_space) != (observation, action):
+        raise ConfigError(
+            f"env has spaces {env.single_observation_space} and {env.single_action_space}, "
+            f"expected {observation} and {action}"
+        )
 
 
 def make_optimizer(

@@ -42,8 +42,13 @@ class PairedLanes:
         self.contexts = env.num_envs // lanes_per_context
         self.lanes_per_context = lanes_per_context
         self._mode = autoreset_mode(env)
-        self._resetting = np.zeros(self.contexts, np.bool_)
+        self.resetting = np.zeros(self.contexts, np.bool_)  # whether the next step only resets
         self._steps = 0
+
+    @property
+    def env_steps(self) -> int:
+        """How many steps all lanes together have played."""
+        return self._steps * self.env.num_envs
 
     def reset(self, seeds: list[int] | None) -> NDArray[Any]:
         """Starts an episode in all lanes.
@@ -58,7 +63,7 @@ class PairedLanes:
             None if seeds is None else [s for s in seeds for _ in range(self.lanes_per_context)]
         )
         observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
-        self._resetting[:] = False
+        self.resetting[:] = False
         return self._agreed(observation, "observations")
 
     def step(self, actions: NDArray[Any]) -> Played:
@@ -74,12 +79,12 @@ class PairedLanes:
             lane = int((~np.isfinite(rewards)).argmax())
             raise NonFiniteError(
                 f"reward {rewards[lane]} in lane {lane} at vector step {self._steps} (env step "
-                f"{self._steps * self.env.num_envs}): the environment must return finite rewards"
+                f"{self.env_steps}): the environment must return finite rewards"
             )
         ended = self._agreed(terminated, "terminations") | self._agreed(truncated, "truncations")
-        valid = ~self._resetting
+        valid = ~self.resetting
         if self._mode is AutoresetMode.NEXT_STEP:
-            self._resetting = ended.copy()
+            self.resetting = ended.copy()
         elif self._mode is AutoresetMode.DISABLED and ended.any():
             mask = np.repeat(ended, self.lanes_per_context)
             observation, _ = self.env.reset(options={"reset_mask": mask})
@@ -92,7 +97,10 @@ class PairedLanes:
         )
 
     def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
-        """The first lane's value for each context, once all its lanes are seen to agree."""
+        """The first lane's value for each context, once all its lanes are seen to agree.
+
+        A copy, since some environments write the next step into the array of the last.
+        """
         groups = values.reshape(self.contexts, self.lanes_per_context, *values.shape[1:])
         first = groups[:, 0]
         for m in range(1, self.lanes_per_context):
@@ -107,4 +115,4 @@ class PairedLanes:
                     "action or from other random numbers. An environment with dynamics needs score "
                     "mode, which needs no paired lanes (not in this version: use e.g. SB3's PPO)."
                 )
-        return first
+        return first.copy()

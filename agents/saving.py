@@ -6,9 +6,10 @@ import io
 import json
 import os
 import pathlib
+import struct
 import tempfile
 import zipfile
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ __all__ = ["FilePath", "read_archive", "space_from_json", "space_to_json", "writ
 FilePath = str | pathlib.Path | io.BufferedIOBase
 
 FORMAT = 1
+# What zipfile and json raise, by their documentation or in fact, on bytes that make no sense.
+UNREADABLE = (KeyError, ValueError, EOFError, RuntimeError, OverflowError, struct.error)
 
 
 def write_archive(path: FilePath, document: dict[str, Any], tensors: dict[str, Tensor]) -> None:
@@ -75,22 +78,26 @@ def read_archive(
     """
     if not isinstance(path, io.BufferedIOBase | io.RawIOBase):
         path = pathlib.Path(path)
-        if not path.exists():
+        if not path.is_file():
             path = with_suffix(path)
+        content = path.read_bytes()
+    else:
+        content = path.read()
     try:
-        with zipfile.ZipFile(cast(BinaryIO, path)) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if any(item.compress_type != zipfile.ZIP_STORED for item in archive.infolist()):
                 raise FileFormatError(f"{path}: not a model file of nodepert (compressed entries)")
             document = json.loads(archive.read("nodepert.json"))
             tensors = load_tensors(archive.read("tensors.safetensors"))
-    except (zipfile.BadZipFile, KeyError, ValueError, SafetensorError, EOFError) as error:
+    except (zipfile.BadZipFile, *UNREADABLE, SafetensorError) as error:
         if isinstance(error, FileFormatError):
             raise
         raise FileFormatError(
             f"{path}: not a model file of nodepert, or damaged: {error}"
         ) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise FileFormatError(f"{path}: format {document.get('format')!r}, expected {FORMAT}")
+    found = document.get("format") if isinstance(document, dict) else document
+    if found != FORMAT:
+        raise FileFormatError(f"{path}: format {found!r}, expected {FORMAT}")
     return document, {name: tensor.to(device) for name, tensor in tensors.items()}
 
 

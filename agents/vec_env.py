@@ -152,6 +152,10 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
         """Resets all lanes; a lane with a seed is first reset with it on its own."""
         if isinstance(seed, int | np.integer):
             seed = [int(seed) + lane for lane in range(self.num_envs)]
+        base = self.venv.unwrapped
+        if isinstance(base, SB3VecEnv):  # its lanes can't be called one by one
+            base._seeds = [None] * self.num_envs if seed is None else list(seed)
+            return self.venv.reset(), {}
         for lane, one in enumerate(seed or ()):
             if one is not None:
                 self.venv.env_method("reset", seed=one, indices=lane)

@@ -14,7 +14,7 @@ from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.maths import gaussian_probes
 from nodepert.agents.networks import Network, Step
-from nodepert.agents.output_error import OutputError
+from nodepert.agents.output_error import OutputError, ProbeError
 from nodepert.agents.rollout import PairedLanes, Played
 
 __all__ = ["NodeProbe", "Situation", "Window", "collect"]
@@ -110,7 +110,7 @@ def collect(
         The window, or None if ``on_step`` stopped the run.
 
     Raises:
-        NonFiniteError: A prediction is NaN or infinite.
+        NonFiniteError: A prediction is NaN, infinite, or too large to be probed.
     """
     state = None if situation.state is None else situation.state.detach()
     window = Window(start=state)
@@ -120,13 +120,14 @@ def collect(
         started, x = situation.started, to_input(situation.observation)
         step = network.step(x, restarted(state, started))
         centre = step.prediction.detach()
-        check_finite(centre)
-        centre, offsets = actions.contain(centre, estimator.offsets(len(x), actions.dim, generator))
-        tried = centre[:, None] + offsets  # [N, M, d]
+        offsets = estimator.offsets(len(x), actions.dim, generator)
         if node_probe is not None:
             perturbed, noise = node_probe.step(x, started)
-            tried = torch.cat([tried, perturbed], dim=1)
+            offsets = torch.cat([offsets, perturbed - centre[:, None]], dim=1)
             window.node_noise.append(noise)
+        centre, offsets = actions.contain(centre, offsets)
+        tried = centre[:, None] + offsets  # [N, M, d]
+        check_usable(centre, tried, lanes)
         played = lanes.step(actions.action(tried.flatten(0, 1)))
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
@@ -134,13 +135,14 @@ def collect(
         if node_probe is not None:
             change = (losses[:, -2] - losses[:, -1]) / 2
             window.node_changes.append(change.to(x.dtype))
-        if "action_gradient" in (info := played.info.get("final_info", played.info)):
+        info = played.info.get("final_info", played.info)
+        if not isinstance(estimator, ProbeError) and "action_gradient" in info:
             gradient = step_gradient(info, played.info, lanes)
             window.gradients.append(actions.gradient(torch.as_tensor(gradient, device=x.device)))
         window.inputs.append(x)
         window.steps.append(step)
         window.centres.append(centre)
-        window.offsets.append(offsets)
+        window.offsets.append(offsets[:, : estimator.lanes])
         window.valid.append(torch.as_tensor(played.valid, device=x.device))
         window.started.append(started)
         state = step.state
@@ -171,11 +173,15 @@ def step_gradient(
     return gradient.reshape(lanes.contexts, lanes.lanes_per_context, -1)[:, 0]
 
 
-def check_finite(prediction: Tensor) -> None:
-    """Raises NonFiniteError where a prediction is NaN or infinite."""
-    if not torch.isfinite(prediction).all():
-        context = int((~torch.isfinite(prediction).all(dim=1)).int().argmax())
+def check_usable(centre: Tensor, tried: Tensor, lanes: PairedLanes) -> None:
+    """Raises NonFiniteError where a prediction is not finite, or too large to be probed."""
+    lost = ~torch.isfinite(centre).all(dim=1)
+    if lanes.lanes_per_context > 1:
+        lost |= (tried == centre[:, None]).flatten(1).all(dim=1)
+    if lost.any():
+        lane = int(lost.int().argmax()) * lanes.lanes_per_context
         raise NonFiniteError(
-            f"the prediction for context {context} is not finite: the weights have diverged or the "
-            "observation is not finite; try a smaller learning_rate or max_grad_norm=1.0"
+            f"the prediction for lane {lane} is not finite after env step {lanes.env_steps}, or so "
+            "large that probes are lost in rounding: the weights have diverged or the observation "
+            "is not finite; try a smaller learning_rate or max_grad_norm=1.0"
         )

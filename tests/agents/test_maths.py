@@ -62,9 +62,7 @@ def test_paired_estimate_is_exact_with_enough_probes(generator, count):
     probes = orthogonal_probes(50, count, DIM, 0.1, generator)
     errors = torch.randn(50, DIM, generator=generator)
     changes = torch.einsum("nkd,nd->nk", probes, errors)
-    torch.testing.assert_close(
-        least_squares_error(changes, probes), errors, rtol=1e-4, atol=1e-5
-    )
+    torch.testing.assert_close(least_squares_error(changes, probes), errors, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [DIM, DIM + 3])
@@ -72,15 +70,13 @@ def test_many_probes_agree_with_torch_least_squares(generator, count):
     probes = orthogonal_probes(20, count, DIM, 0.1, generator)
     changes = torch.randn(20, count, generator=generator)
     expected = torch.linalg.lstsq(probes, changes[:, :, None]).solution[:, :, 0]
-    torch.testing.assert_close(
-        least_squares_error(changes, probes), expected, rtol=1e-3, atol=1e-4
-    )
+    torch.testing.assert_close(least_squares_error(changes, probes), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [1, DIM])
 @pytest.mark.parametrize("dim", [1, DIM])
 def test_reward_noise_gives_a_bounded_error(generator, count, dim):
-    """Expected of ‖ê‖²: noise² d / (2 c² K); without a common length it is far more, or infinite."""
+    """‖ê‖² is noise² d / (2 c² K) on average; without a common length far more, or infinite."""
     noise, std = 0.1, 0.1
     estimator = PairedProbes(count, std)
     offsets = estimator.offsets(20_000, dim, generator)
@@ -179,4 +175,6 @@ def test_metrics():
     assert math.isfinite(angle_degrees(a, torch.zeros(2, 2)))
     assert relative_error(a, a) == 0
     assert relative_error(a, torch.zeros(2, 2)) == 1
-    assert sign_congruence(torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([3.0, 1, 1, 1])) == 0.5
+    assert (
+        sign_congruence(torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([3.0, 1, 1, 1])) == 0.5
+    )

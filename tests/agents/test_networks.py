@@ -1,0 +1,147 @@
+"""The backward pass through feedback weights, compared with autograd in float64."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from nodepert.agents import ConfigError
+from nodepert.agents.feedback import Response
+from nodepert.agents.maths import angle_degrees
+from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear
+from nodepert.agents.window import restarted
+
+CONTEXTS = 6
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+def make(kind, path, activation="tanh"):
+    """The same weights for the same kind, whatever the path."""
+    network, sizes = (RNN, (7,)) if kind == "rnn" else (MLP, (7, 5))
+    generator = torch.Generator().manual_seed(1)
+    made = network(4, sizes, 3, activation=activation, path="feedback", generator=generator)
+    for i, layer in enumerate(made.layers):
+        torch.nn.init.normal_(layer.bias, generator=torch.Generator().manual_seed(i))
+    made = made.double()
+    made.set_path(path)
+    return made
+
+
+def gradients(network, steps=5):
+    """Of Σ_t error_t · prediction_t over a window with episode starts inside."""
+    generator = torch.Generator().manual_seed(2)
+    state, predictions = None, []
+    if isinstance(network, RNN):
+        state = torch.randn(CONTEXTS, 7, generator=generator).double()
+    for t in range(steps):
+        x = torch.randn(CONTEXTS, 4, generator=generator).double()
+        started = torch.arange(CONTEXTS) == t  # context t starts anew at step t
+        step = network.step(x, restarted(state, started))
+        state = step.state
+        predictions.append(step.prediction)
+    error = torch.randn(steps, CONTEXTS, 3, generator=generator).double()
+    parameters = [p for p in network.parameters() if p.requires_grad]
+    return torch.autograd.grad(torch.stack(predictions), parameters, error)
+
+
+def distance(ours, truth):
+    return max(float((a - b).abs().max()) for a, b in zip(ours, truth, strict=True))
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+@pytest.mark.parametrize("activation", ["tanh", "relu", "sigmoid", "softplus"])
+def test_transposed_weights_give_the_gradient(kind, activation):
+    truth = gradients(make(kind, "autograd", activation))
+    ours = gradients(make(kind, "transpose", activation))
+    assert all(one.abs().max() > 0.01 for one in truth)
+    assert distance(ours, truth) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+def test_feedback_equal_to_the_weights_gives_the_gradient(kind):
+    network = make(kind, "feedback")
+    truth = gradients(make(kind, "autograd"))
+    assert distance(gradients(network), truth) > 0.1, "B starts independent of W"
+    for layer in network.layers:
+        if layer.feedback is not None:
+            layer.feedback.copy_(layer.weight.detach())
+    assert distance(gradients(network), truth) < 1e-6
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+def test_response_feedback_converges_to_the_gradient(kind, generator):
+    """Tolerance 1e-3 of gradients of order 1, after 300 updates from 64 rows of noise."""
+    network, rule = make(kind, "feedback"), Response()
+    for layer in network.layers:
+        if layer.feedback is None:
+            continue
+        for _ in range(300):
+            noise = 0.1 * torch.randn(64, layer.weight.shape[1], generator=generator).double()
+            with torch.no_grad():
+                response = layer(noise) - layer(torch.zeros_like(noise))
+            layer.feedback -= rule.gradient(layer.feedback, noise, response)
+        assert angle_degrees(layer.weight.detach(), layer.feedback) < 0.1
+    assert distance(gradients(network), gradients(make(kind, "autograd"))) < 1e-3
+
+
+def test_feedback_linear(generator):
+    """Backward: error to the input by B, to the weights by the input."""
+    layer = FeedbackLinear(4, 3, path="feedback", carries=True, gain=1.0, generator=generator)
+    x = torch.randn(5, 4, generator=generator, requires_grad=True)
+    error = torch.randn(5, 3, generator=generator)
+    output = layer(x)
+    assert torch.equal(output, F.linear(x, layer.weight, layer.bias))
+    output.backward(error)
+    torch.testing.assert_close(x.grad, error @ layer.feedback)
+    torch.testing.assert_close(layer.weight.grad, error.t() @ x.detach())
+    torch.testing.assert_close(layer.bias.grad, error.sum(0))
+    assert layer.feedback.grad is None, "autograd leaves B alone"
+    (call,) = layer.calls
+    assert torch.equal(call.error, error)
+    assert torch.equal(call.output, output)
+
+
+def test_feedback_linear_remembers_only_where_gradients_are_on(generator):
+    layer = FeedbackLinear(4, 3, path="feedback", carries=True, gain=1.0, generator=generator)
+    with torch.no_grad():
+        layer(torch.ones(2, 4))
+    assert not layer.calls
+
+
+def test_feedback_starts_independent_of_the_weights(generator):
+    network = MLP(50, (60, 40), 30, activation="relu", path="feedback", generator=generator)
+    first, *others = network.layers
+    assert first.feedback is None
+    for layer in others:
+        assert 80 < angle_degrees(layer.weight.detach(), layer.feedback) < 100
+        weight, feedback = layer.weight.detach(), layer.feedback.detach()
+        assert feedback.std() == pytest.approx(float(weight.std()), rel=0.1)
+
+
+@pytest.mark.parametrize("path", ["transpose", "autograd"])
+def test_the_oracles_have_no_feedback_weights(path, generator):
+    network = MLP(4, (5,), 3, activation="relu", path=path, generator=generator)
+    assert all(layer.feedback is None for layer in network.layers)
+
+
+def test_node_noise_is_added_after_the_activation(generator):
+    network = make("mlp", "feedback", "relu")
+    x = torch.randn(2, 4, generator=generator).double()
+    noise = [torch.full((2, 7), -9.0).double(), torch.zeros(2, 5).double()]
+    hidden = torch.relu(network.layers[0](x)) - 9
+    expected = network.layers[2](torch.relu(network.layers[1](hidden)))
+    torch.testing.assert_close(network.step(x, None, noise).prediction, expected)
+
+
+def test_names_that_are_not_valid(generator):
+    for activation in ("swishy", "", "Tanh"):
+        with pytest.raises(ConfigError, match=r"activation=.*relu, tanh"):
+            MLP(4, (5,), 3, activation=activation, path="feedback", generator=generator)
+    with pytest.raises(ConfigError, match="one for each of the 2"):
+        MLP(4, (5, 5), 3, activation=("relu",), path="feedback", generator=generator)
+    with pytest.raises(ConfigError, match="takes one width"):
+        RNN(4, (5, 5), 3, activation="tanh", path="feedback", generator=generator)
+    assert "gelu" in ACTIVATIONS
