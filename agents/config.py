@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+import tyro
 
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["Config", "Credit", "Rule", "learning_rate_schedule", "with_changes"]
+__all__ = ["Config", "Credit", "Residual", "Rule", "learning_rate_schedule", "with_changes"]
 
 Credit = Literal["paired", "one_sided", "given"]
 Rule = Literal["response", "loss", "fixed", "symmetric", "backprop"]
 Optimizer = Literal["adam", "sgd"]
+Residual = Literal["unbiased", "minimum_norm"]
 Schedule = Literal["constant", "linear", "cosine"]
 
 
@@ -34,6 +37,10 @@ class Config:
     """c of the probes, a standard deviation in prediction units."""
     error_model: bool = False
     """Fit a linear model of the output error and leave only the residual to the probes."""
+    residual: Residual = "unbiased"
+    """What the probes add to the error model: an unbiased estimate of the residual, which scatters
+    the more the wider the action, or its minimum-norm one, smaller by min(K, d)/d and biased
+    towards the model. For wide actions."""
     rule: Rule = "response"
     """Where the feedback weights come from."""
     node_std: float = 0.1
@@ -45,7 +52,9 @@ class Config:
     for feed-forward policies, 8 for recurrent ones."""
     optimizer: Optimizer = "adam"
     """Optimiser of the forward weights."""
-    learning_rate: float | Callable[[float], float] = 1e-3
+    learning_rate: Annotated[
+        float | Callable[[float], float], tyro.conf.arg(constructor=float, metavar="FLOAT")
+    ] = 1e-3
     """Step size of the forward weights at the start, or (from Python) a function of the progress
     remaining, from 1 to 0."""
     lr_schedule: Schedule = "cosine"
@@ -68,6 +77,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, choices in (
             ("credit", get_args(Credit)),
+            ("residual", get_args(Residual)),
             ("rule", get_args(Rule)),
             ("optimizer", get_args(Optimizer)),
             ("lr_schedule", get_args(Schedule)),

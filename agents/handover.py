@@ -16,7 +16,7 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.vec_env import GymVectorEnv, SB3VecEnv
 from nodepert.envs import LossEnv, LossVectorEnv
 
-__all__ = ["EnvLike", "action_map", "vectorise"]
+__all__ = ["EnvLike", "action_map", "identity", "vectorise"]
 
 EnvLike = (
     str | Callable[[], gym.Env[Any, Any]] | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv
@@ -104,6 +104,15 @@ def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
 
 def _sync(makers: list[Callable[[], gym.Env[Any, Any]]]) -> SyncVectorEnv:
     return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def identity(env: VectorEnv[Any, Any, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The id and the arguments that ``gymnasium.make`` takes, where the environment has them."""
+    if env.spec is None:
+        return None
+    of_the_vector = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers",
+                     "max_episode_steps", "autoreset_mode")  # fmt: skip
+    return env.spec.id, {k: v for k, v in env.spec.kwargs.items() if k not in of_the_vector}
 
 
 def action_map(env: VectorEnv[Any, Any, Any]) -> ActionMap:

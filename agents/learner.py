@@ -14,6 +14,7 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from nodepert.agents.config import Residual
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import FeedbackRule, LossRule, ResponseRule
 from nodepert.agents.maths import gaussian_probes, node_perturbation
@@ -31,6 +32,7 @@ class Learner:
         network: What learns.
         estimator: Reads the output error from the losses.
         error_model: Its control variate, or None.
+        residual: What of the probes' residual is added to it.
         rule: Where feedback weights come from.
         optimizer: Of the forward weights.
         feedback_optimizer: Of the feedback weights; None where there are none to learn.
@@ -44,6 +46,7 @@ class Learner:
         network: Network,
         estimator: OutputError,
         error_model: ErrorModel | None,
+        residual: Residual,
         rule: FeedbackRule,
         optimizer: torch.optim.Optimizer,
         feedback_optimizer: torch.optim.Optimizer | None,
@@ -55,6 +58,7 @@ class Learner:
         self.network = network
         self.estimator = estimator
         self.error_model = error_model
+        self.residual = residual
         self.rule = rule
         self.optimizer = optimizer
         self.feedback_optimizer = feedback_optimizer
@@ -114,10 +118,15 @@ class Learner:
         context, centre = torch.cat(window.inputs), torch.cat(window.centres)
         model = self.error_model(context, centre)  # g, [TN, d]
         residual = changes - torch.einsum("nkd,nd->nk", probes, model)  # δ − g·ξ
-        error = model + estimator.estimate(residual, probes)
+        error = model + self._residual_share(probes) * estimator.estimate(residual, probes)
         rows = valid.flatten()
         self.error_model.fit(context[rows], centre[rows], residual[rows], probes[rows])
         return error.view(shape) * valid, model.view(shape) * valid
+
+    def _residual_share(self, probes: Tensor) -> float:
+        """1 for the unbiased residual, min(K, d)/d for that of minimum norm."""
+        count, dim = probes.shape[1:]
+        return 1.0 if self.residual == "unbiased" else min(count, dim) / dim
 
     def _carry_down(self, window: Window, error: Tensor, keep_graph: bool = False) -> None:
         """Backward pass from ê, averaged over the valid steps of all contexts."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ ENTRIES: dict[str, Any] = {
     "observation_space": dict,
     "action_space": dict,
     "action_scale": int | float | None,
+    "trained_on": list | None,
     "seed": int | None,
     "context_seeds": list | None,
     "counters": dict,
@@ -76,6 +78,7 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         "observation_space": space_to_json(model.observation_space),
         "action_space": space_to_json(model.action_space),
         "action_scale": model.action_scale,
+        "trained_on": jsonable(model.trained_on),
         "seed": model.seed,
         "context_seeds": model._context_seeds,
         "counters": moment.counters,
@@ -178,6 +181,15 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
     model._lanes.resetting[:] = tensors["situation.resetting"].cpu().numpy()
     model._returns = tensors["situation.returns"].cpu().numpy()
     model._lengths = tensors["situation.lengths"].cpu().numpy()
+
+
+def jsonable(value: Any) -> Any:
+    """The value, or None where JSON can't hold it, such as an environment's custom argument."""
+    try:
+        json.dumps(value)
+    except TypeError:
+        return None
+    return value
 
 
 def config_to_json(config: Config) -> dict[str, Any]:

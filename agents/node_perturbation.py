@@ -23,7 +23,7 @@ from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 from nodepert.agents.config import Config, learning_rate_schedule, with_changes
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, LossRule
-from nodepert.agents.handover import EnvLike, action_map, vectorise
+from nodepert.agents.handover import EnvLike, action_map, identity, vectorise
 from nodepert.agents.learner import Learner
 from nodepert.agents.metrics import alignment
 from nodepert.agents.model_file import (
@@ -110,6 +110,8 @@ class NodePerturbation(BaseAlgorithm):
         self.generator = torch.Generator(self.device)
         self._seed_generator()
         self.action_scale: float | None = None
+        self.trained_on: tuple[str, dict[str, Any]] | None = None
+        """Id and arguments of the environment, where it has them."""
         self._vector_env: VectorEnv[Any, Any, Any] | None = None
         self._lanes: PairedLanes | None = None
         self._situation: Situation | None = None
@@ -163,6 +165,7 @@ class NodePerturbation(BaseAlgorithm):
         self._vector_env = vector_env
         self._lanes = PairedLanes(vector_env, self.lanes_per_context)
         self._situation = None
+        self.trained_on = identity(vector_env)
         self.env = env if isinstance(env, VecEnv) else SB3VecEnv(vector_env)
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
         self.n_envs = vector_env.num_envs
@@ -217,6 +220,7 @@ class NodePerturbation(BaseAlgorithm):
             network,
             self._make_estimator(),
             self.error_model,
+            config.residual,
             rule,
             self.optimizer,
             self.feedback_optimizer,
@@ -513,6 +517,8 @@ class NodePerturbation(BaseAlgorithm):
             check_spaces(model._vector_env, *spaces)
         model.observation_space, model.action_space = spaces
         model.action_scale = document["action_scale"]
+        if env is None and document["trained_on"] is not None:
+            model.trained_on = tuple(document["trained_on"])
         model._setup_model()
         restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
         return model

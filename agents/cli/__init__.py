@@ -1,1 +1,5 @@
-"""The command line: train, evaluate, envs."""
+"""The command line: ``nodepert train``, ``nodepert evaluate``, ``nodepert envs``."""
+
+from nodepert.agents.cli.main import main
+
+__all__ = ["main"]

@@ -4,42 +4,49 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 __all__ = ["ErrorModel"]
 
 
 class ErrorModel(nn.Module):
-    """g(x, a) = p∘a + Q (φ − φ̄) + r, fitted by least squares to δ ≈ g·ξ.
+    """g(x, a) = p∘a + Q φ + r, fitted by recursive least squares to δ ≈ g·ξ.
 
-    φ is the observation and φ̄ its running mean. The three groups of parameters take normalised
-    steps (NLMS) of equal share. Where the error is predictable from context and prediction, only
-    the residual δ − g·ξ is left to the probe.
+    φ is the observation. Where the error is predictable from context and prediction, only the
+    residual δ − g·ξ is left to the probe.
+
+    A probe along the unit vector u sees one combination of the d outputs, uᵀ(Q φ + …). Exact least
+    squares over all entries of Q would need a matrix of (d·n_φ)² numbers. Here the uncertainty is
+    C (n_φ+1 × n_φ+1), the same for each output, and c for p: the update of the means is exact given
+    those, and C falls by the 1/d of it that one probe tells of each output.
 
     Args:
         features: Width of φ.
         dim: Width of the prediction, d.
     """
 
-    p: Tensor
     q: Tensor
-    r: Tensor
-    mean: Tensor
-    seen: Tensor
+    p: Tensor
+    q_variance: Tensor
+    p_variance: Tensor
+    misfit: Tensor
 
     def __init__(self, features: int, dim: int) -> None:
         super().__init__()
+        self.register_buffer("q", torch.zeros(dim, features + 1))  # Q and r
         self.register_buffer("p", torch.zeros(dim))
-        self.register_buffer("q", torch.zeros(dim, features))
-        self.register_buffer("r", torch.zeros(dim))
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("seen", torch.zeros(()))
+        # A priori p, r and each row of Q have the same norm; the first fit sets the scale.
+        scale = torch.full((features + 1,), 1 / features)
+        self.register_buffer("q_variance", torch.diag(scale))  # C
+        self.register_buffer("p_variance", torch.ones(dim))  # c
+        self.register_buffer("misfit", torch.tensor(-1.0))  # what no fit explains; < 0: not fitted
 
     def forward(self, context: Tensor, prediction: Tensor) -> Tensor:
         """g, shape (N, d), for φ of shape (N, n_φ) and predictions of shape (N, d)."""
-        return torch.addmm(self.r, context - self.mean, self.q.t()) + self.p * prediction
+        return F.linear(context, self.q[:, :-1], self.q[:, -1]) + self.p * prediction
 
     def fit(self, context: Tensor, prediction: Tensor, residual: Tensor, probes: Tensor) -> None:
-        """One least-squares step on δ − g·ξ.
+        """One step of recursive least squares on δ − g·ξ.
 
         Args:
             context: φ, shape (N, n_φ).
@@ -47,22 +54,35 @@ class ErrorModel(nn.Module):
             residual: δ − g·ξ, shape (N, K).
             probes: ξ, shape (N, K, d).
         """
-        contexts, count, dim = probes.shape
-        centred = context - self.mean
-        # v = Σ_k (δ_k − g·ξ_k) ξ_k / ‖ξ_k‖², [N, d]
-        v = torch.einsum("nk,nkd->nd", residual / probes.square().sum(-1), probes)
-        # Samples share directions once there are more of them than the prediction has dimensions.
-        crowding = 1 + contexts * count / dim
-        share = 1 / (3 * crowding)
-        tiny = torch.finfo(v.dtype).tiny
-        self.q.addmm_(v.t(), centred, alpha=share / float(centred.square().sum(1).mean() + tiny))
-        self.p += share * (v * prediction).sum(0) / (prediction.square().mean() + tiny)
-        self.r += share * v.sum(0)
-        self._track_mean(context)
+        count = probes.shape[1]
+        length = probes.norm(dim=-1, keepdim=True)
+        unit = (probes / length).flatten(0, 1)  # u, [NK, d]
+        surprise = (residual / length[..., 0]).flatten()  # uᵀ(e − g), [NK]
+        phi = F.pad(context, (0, 1), value=1.0).repeat_interleave(count, 0)  # [NK, n_φ+1]
+        along = unit * prediction.repeat_interleave(count, 0)  # what p sees, [NK, d]
+        known = phi @ self.q_variance  # Φ C
+        overlap = known @ phi.t()  # Φ C Φᵀ, [NK, NK]
+        covariance = (unit @ unit.t()) * overlap + (along * self.p_variance) @ along.t()
+        expected, seen = covariance.diagonal().mean(), surprise.square().mean()
+        if self.misfit < 0:
+            scale = seen / expected
+            self.q_variance *= scale
+            self.p_variance *= scale
+            known, overlap, covariance = known * scale, overlap * scale, covariance * scale
+            self.misfit.zero_()
+        else:
+            self.misfit.lerp_((seen - expected).clamp(min=0), 0.01)
+        identity = torch.eye(len(unit), device=unit.device)
+        noise = 1e-3 * expected
+        weight = torch.linalg.solve(covariance + noise * identity, surprise)[:, None]
+        self.q += (weight * unit).t() @ known
+        self.p += self.p_variance * (weight * along).sum(0)
+        self._shrink(known, overlap, along, covariance.diagonal() + noise)
 
-    def _track_mean(self, context: Tensor) -> None:
-        """Moves φ̄ towards the batch's mean, and r with it, so that g stays what it was."""
-        self.seen += len(context)
-        step = (context.mean(0) - self.mean) * (len(context) / self.seen)
-        self.mean += step
-        self.r += self.q @ step
+    def _shrink(self, known: Tensor, overlap: Tensor, along: Tensor, total: Tensor) -> None:
+        """What the probes have told is no longer uncertain."""
+        dim = len(self.p)
+        gain = torch.linalg.solve(overlap + torch.diag(dim * total), known)
+        self.q_variance -= known.t() @ gain
+        information = (along.square() / total[:, None]).sum(0)
+        self.p_variance /= 1 + self.p_variance * information

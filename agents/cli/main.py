@@ -1,0 +1,72 @@
+"""Entry point of the ``nodepert`` command."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from collections.abc import Sequence
+
+import tyro
+
+from nodepert.agents.cli.envs import list_envs
+from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
+from nodepert.agents.cli.train import TrainArguments, default_arguments, train
+from nodepert.agents.errors import NodepertError
+
+__all__ = ["main"]
+
+USAGE = """\
+usage: nodepert COMMAND ...
+
+  nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
+  nodepert evaluate MODEL        score a saved model
+  nodepert envs                  list the environments that come with nodepert
+  nodepert --version
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command; exits with 0, with 1 on an error, with 2 on bad usage, 130 on Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command, rest = (words[0], words[1:]) if words else ("--help", [])
+    try:
+        if command == "train":
+            train(parse_train(rest))
+        elif command == "evaluate":
+            evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
+        elif command == "envs" and not rest:
+            list_envs()
+        elif command in ("--version", "-V"):
+            print(importlib.metadata.version("nodepert"))
+        elif command in ("--help", "-h"):
+            print(USAGE, end="")
+        else:
+            print(f"nodepert: no command {' '.join(words)!r}\n\n{USAGE}", end="", file=sys.stderr)
+            sys.exit(2)
+    except NodepertError as error:
+        print(f"\nnodepert: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("nodepert: interrupted; the last saved model stays", file=sys.stderr)
+        sys.exit(130)
+
+
+def parse_train(words: list[str]) -> TrainArguments:
+    """Flags over the defaults that environment and preset imply, so both must be known first."""
+    help_only = not words or words[0].startswith("-")
+    env = "ENV" if help_only else words[0]
+    defaults = default_arguments(env, find_preset(words))
+    if help_only and words not in (["--help"], ["-h"]):
+        print("nodepert train: the environment comes first, such as MNIST-v0", file=sys.stderr)
+        sys.exit(2)
+    return tyro.cli(TrainArguments, args=words, default=defaults, prog="nodepert train")
+
+
+def find_preset(words: list[str]) -> str:
+    """The value of ``--preset``, wherever it stands."""
+    for i, word in enumerate(words):
+        if word.startswith("--preset="):
+            return word.partition("=")[2]
+        if word == "--preset" and i + 1 < len(words):
+            return words[i + 1]
+    return "default"

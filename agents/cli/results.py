@@ -1,0 +1,54 @@
+"""The folder that a run leaves behind."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import pathlib
+import platform
+from typing import Any
+
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.saving import write_atomically
+
+__all__ = ["RunFolder", "versions"]
+
+
+class RunFolder:
+    """Paths of a run's files.
+
+    Args:
+        path: The folder.
+        overwrite: Replace the files of an earlier run. Other files in it stay.
+
+    Raises:
+        ConfigError: It exists already, and is not to be overwritten.
+    """
+
+    def __init__(self, path: pathlib.Path, overwrite: bool) -> None:
+        if path.exists() and not overwrite:
+            raise ConfigError(f"--out {path}: exists already; expected a new folder or --overwrite")
+        if path.exists() and not path.is_dir():
+            raise ConfigError(f"--out {path}: is a file, expected a folder")
+        self.path = path
+        self.result = path / "result.json"
+        self.progress = path / "progress.csv"
+        self.curve = path / "curve.png"
+        self.model = path / "model.zip"
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            for file in (self.result, self.progress, self.curve, self.model):
+                file.unlink(missing_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {path}: can't be written to: {error}") from error
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        """Writes ``result.json``, the whole of it or nothing."""
+        write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
+
+
+def versions() -> dict[str, str]:
+    """Of what a figure depends on."""
+    packages = ("nodepert", "gymnasium", "numpy", "torch", "stable-baselines3")
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}

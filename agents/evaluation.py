@@ -1,0 +1,101 @@
+"""How good a model is at a task, in the task's own terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from nodepert.agents.handover import vectorise
+from nodepert.envs import MNIST, DelayedXOR, LossEnv, LossVectorEnv, MNISTAutoencoder
+from nodepert.envs.xor_schedules import Trials
+
+__all__ = ["Score", "evaluate"]
+
+STREAM_STEPS = 1_000  # of each lane, where episodes never end
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric and its value.
+
+    ``test_error`` and ``go_accuracy`` are fractions of 1, ``test_mse`` the mean of the squared
+    error over images and pixels, ``mean_return`` the mean sum of rewards of an episode.
+    """
+
+    metric: str
+    value: float
+
+
+def evaluate(
+    model: BaseAlgorithm,
+    env_id: str,
+    env_kwargs: dict[str, Any] | None = None,
+    *,
+    split: str = "test",
+    seed: int = 10_000,
+) -> Score:
+    """Scores any Stable-Baselines3 model on an environment that it was not trained on.
+
+    MNIST tasks are scored on every example of ``split``; other loss tasks on episodes of 1,000 new
+    seeds, any other environment on 20.
+
+    Args:
+        model: Anything with SB3's ``predict``; it acts deterministically.
+        env_id: What :func:`gymnasium.make` takes.
+        env_kwargs: Likewise.
+        split: ``"test"`` for reports, ``"validation"`` for choices; for MNIST tasks.
+        seed: Of the first lane, for other tasks.
+    """
+    env_kwargs = dict(env_kwargs or {})
+    task = gym.make(env_id, **env_kwargs).unwrapped
+    if isinstance(task, MNIST | MNISTAutoencoder):
+        kwargs = {**env_kwargs, "split": split, "order": "sequential", "holdout": False}
+        return _score_images(model, type(task)(**kwargs))
+    lanes = vectorise(gym.make(env_id, **env_kwargs), 1_000 if isinstance(task, LossEnv) else 20)
+    if isinstance(task, DelayedXOR):
+        steps = None if isinstance(task.schedule, Trials) else STREAM_STEPS
+        return Score("go_accuracy", float(np.mean(play(model, lanes, seed, steps)[1])))
+    return Score("mean_return", float(np.mean(play(model, lanes, seed, None)[0])))
+
+
+def _score_images(model: BaseAlgorithm, task: MNIST | MNISTAutoencoder) -> Score:
+    """One vector step shows every example once."""
+    returns, correct = play(model, LossVectorEnv(task, task.num_examples), None, None)
+    if isinstance(task, MNIST):
+        return Score("test_error", 1 - float(np.mean(correct)))
+    pixels = int(np.prod(task.action_space.shape or ()))
+    return Score("test_mse", -2 * float(np.mean(returns)) / pixels)
+
+
+def play(
+    model: BaseAlgorithm, lanes: VectorEnv[Any, Any, Any], seed: int | None, steps: int | None
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Plays one episode in each lane, or ``steps`` steps.
+
+    Returns:
+        Returns of the lanes (N,), and ``info["correct"]`` wherever it was reported.
+    """
+    observation, _ = lanes.reset(seed=seed)
+    returns = np.zeros(lanes.num_envs)
+    running = np.ones(lanes.num_envs, np.bool_)
+    state: Any = None
+    start = np.ones(lanes.num_envs, np.bool_)
+    correct: list[NDArray[np.bool_]] = []
+    played = 0
+    while running.any() and (steps is None or played < steps):
+        actions, state = model.predict(observation, state, start, deterministic=True)
+        observation, rewards, terminated, truncated, info = lanes.step(actions)
+        returns += rewards * running
+        for reported in (info, info.get("final_info", {})):
+            if "correct" in reported:
+                correct.append(reported["correct"][reported["_correct"] & running])
+        start = terminated | truncated
+        running &= ~start
+        played += 1
+    return returns, np.concatenate(correct) if correct else np.zeros(0, np.bool_)
