@@ -1,0 +1,270 @@
+"""How well the agent learns each task from the scalar reward alone, beside other feedback rules.
+
+    python examples/benchmarks/reach.py [--only mnist xor] [--seeds 0 1 2] [--jobs 2] [--quick]
+    python examples/benchmarks/reach.py --search        # step sizes, on the validation split
+
+Every probe counts as an env step. The rows marked "given gradient" are oracles that see the true
+gradient at the output. Scores are of the test split (of new seeds for the XOR); with --search, of
+the validation split, which training then leaves out. Rows that are in the CSV already are not run
+again, so a run that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import pathlib
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import gymnasium as gym
+import matplotlib
+import torch
+
+from nodepert.agents import Config, NodePerturbation
+from nodepert.agents.evaluation import evaluate
+from nodepert.agents.presets import preset_for
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+MNIST_RATES = (1e-3, 1.5e-3, 2e-3, 4e-3)
+PAPER_RATES = (2e-3, 4e-3, 8e-3, 1.6e-2)
+AUTOENCODER_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+XOR_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to learn a task."""
+
+    task: str
+    name: str
+    env: str
+    preset: str
+    changes: dict[str, Any]
+    budgets: tuple[int, ...]
+    """Env steps."""
+    rates: tuple[float, ...]
+    """Step sizes that --search tries."""
+    target: str = ""
+    """What the median should reach, for the table."""
+
+
+def variants() -> Iterator[Variant]:
+    """All rows of the table."""
+    given = {"credit": "given", "rule": "backprop"}
+    for task, preset, rates, targets in (
+        ("mnist", "default", MNIST_RATES, "≤ 2.3 % / ≤ 1.75 %"),
+        ("mnist-paper", "paper", PAPER_RATES, "≤ 4.0 % / ≤ 3.1 %"),
+    ):
+
+        def row(
+            name: str, changes: dict[str, Any], budgets: tuple[int, ...], target: str = "",
+            task: str = task, preset: str = preset, rates: tuple[float, ...] = rates,
+        ) -> Variant:  # fmt: skip
+            return Variant(task, name, "MNIST-v0", preset, changes, budgets, rates, target)
+
+        both = (1_200_000, 2_400_000)
+        yield row("response", {}, both, targets)
+        yield row("loss (K=10)", {"rule": "loss", "probes": 10}, both[:1])
+        yield row("fixed", {"rule": "fixed"}, both[:1])
+        yield row("backprop below", {"rule": "backprop"}, both[:1])
+        # The same contexts as 1.2 M and 2.4 M env steps of probes.
+        yield row("given gradient, backprop", given, (600_000, 1_200_000))
+
+    def autoencoder(name: str, changes: dict[str, Any], steps: int, target: str = "") -> Variant:
+        return Variant("autoencoder", name, "MNISTAutoencoder-v0", "default", changes, (steps,),
+                       AUTOENCODER_RATES, target)  # fmt: skip
+
+    plain = {"error_model": False, "residual": "unbiased"}
+    yield autoencoder("response", {}, 720_000, "≤ 1.03 × given gradient")
+    yield autoencoder("response, no error model", plain, 720_000)
+    yield autoencoder("loss", {"rule": "loss"}, 720_000)
+    yield autoencoder("fixed", {"rule": "fixed"}, 720_000)
+    yield autoencoder("given gradient, backprop", {**plain, **given}, 360_000)
+
+    for rule, target in (("response", "≥ 99 %"), ("loss", ""), ("fixed", ""), ("backprop", "")):
+        yield Variant("xor", rule, "DelayedXOR-v0", "default", {"rule": rule}, (320_000,),
+                      XOR_RATES, target)  # fmt: skip
+
+
+# Chosen by --search; the presets hold those of `response`.
+BEST_RATES: dict[tuple[str, str], float] = {}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the CSV before it is run."""
+
+    task: str
+    variant: str
+    env_steps: int
+    learning_rate: float
+    seed: int
+
+
+Result = dict[str, Any]
+
+
+def configure(variant: Variant, learning_rate: float) -> tuple[str, Config]:
+    """Policy and hyperparameters."""
+    preset = preset_for(variant.env, variant.preset)
+    return preset.policy, replace(preset.config, **variant.changes, learning_rate=learning_rate)
+
+
+def rate_of(variant: Variant) -> float:
+    """The step size that --search chose."""
+    preset = preset_for(variant.env, variant.preset)
+    return BEST_RATES.get((variant.task, variant.name), float(preset.config.learning_rate))  # type: ignore[arg-type]
+
+
+def run(job: tuple[Run, bool, int]) -> Result:
+    """Trains and scores one model."""
+    torch.set_num_threads(1)
+    row, search, shrink = job
+    variant = next(v for v in variants() if (v.task, v.name) == (row.task, row.variant))
+    policy, config = configure(variant, row.learning_rate)
+    kwargs: dict[str, Any] = {"expose_gradient": True} if config.credit == "given" else {}
+    if search and variant.task != "xor":
+        kwargs["holdout"] = True
+    model = NodePerturbation(policy, gym.make(variant.env, **kwargs), config, seed=row.seed)
+    started = time.perf_counter()
+    model.learn(row.env_steps // shrink)
+    seconds = time.perf_counter() - started
+    # Other seeds for the XOR's search than for its report.
+    split, seed = ("validation", 20_000) if search else ("test", 10_000)
+    score = evaluate(model, variant.env, split=split, seed=seed)
+    return {
+        **asdict(row),
+        "metric": score.metric,
+        "value": score.value,
+        "seconds": round(seconds, 1),
+    }
+
+
+def planned(arguments: argparse.Namespace) -> list[Run]:
+    """All runs that were asked for."""
+    runs = []
+    for variant in variants():
+        if arguments.only and variant.task not in arguments.only:
+            continue
+        rates = variant.rates if arguments.search else (rate_of(variant),)
+        budgets = variant.budgets[:1] if arguments.search else variant.budgets
+        runs += [
+            Run(variant.task, variant.name, steps, rate, seed)
+            for steps in budgets for rate in rates for seed in arguments.seeds
+        ]  # fmt: skip
+    return runs
+
+
+def read_results(path: pathlib.Path) -> dict[Run, Result]:
+    """What is in the CSV already."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = [
+            {**row, "env_steps": int(row["env_steps"]), "seed": int(row["seed"]),
+             "learning_rate": float(row["learning_rate"]), "value": float(row["value"])}
+            for row in csv.DictReader(file)
+        ]  # fmt: skip
+    return {Run(*(row[field] for field in Run.__dataclass_fields__)): row for row in rows}
+
+
+def append_result(path: pathlib.Path, result: Result) -> None:
+    """One more row, at once."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(result))
+        if new:
+            writer.writeheader()
+        writer.writerow(result)
+
+
+def table(results: dict[Run, Result]) -> str:
+    """Medians over seeds, as Markdown."""
+    lines = [
+        "| task | feedback | env steps | step size | median | range over seeds | target |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    targets = {(v.task, v.name): v.target for v in variants()}
+    groups: dict[tuple[Any, ...], list[Result]] = {}
+    for row, result in results.items():
+        key = (row.task, row.variant, row.env_steps, row.learning_rate)
+        groups.setdefault(key, []).append(result)
+    for (task, name, steps, rate), found in groups.items():
+        values = [one["value"] for one in found]
+        show = shown(found[0]["metric"])
+        lines.append(
+            f"| {task} | {name} | {steps:,} | {rate:g} | {show(statistics.median(values))} "
+            f"| {show(min(values))} – {show(max(values))} ({len(values)}) "
+            f"| {targets.get((task, name), '')} |"
+        )
+    return "\n".join(lines)
+
+
+def shown(metric: str) -> Any:
+    """How a metric's values are written."""
+    return (lambda v: f"{v:.4f}") if metric == "test_mse" else (lambda v: f"{v:.2%}")
+
+
+def picture(results: dict[Run, Result], path: pathlib.Path) -> None:
+    """One panel a task, one dot a seed."""
+    tasks = list(dict.fromkeys(row.task for row in results))
+    figure, panels = plt.subplots(
+        1, len(tasks), figsize=(4.2 * len(tasks), 3.4), layout="constrained", squeeze=False
+    )
+    for axes, task in zip(panels[0], tasks, strict=True):
+        rows = {row: result for row, result in results.items() if row.task == task}
+        names = list(dict.fromkeys(f"{row.variant}\n{row.env_steps:,}" for row in rows))
+        for row, result in rows.items():
+            place = names.index(f"{row.variant}\n{row.env_steps:,}")
+            axes.plot(result["value"], place, "o", color="C0", alpha=0.6)
+        axes.set_yticks(range(len(names)), names, fontsize=7)
+        axes.invert_yaxis()
+        axes.set(title=task, xlabel=next(iter(rows.values()))["metric"].replace("_", " "))
+        axes.grid(alpha=0.3, axis="x")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Runs what is missing, then writes table and picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--only", nargs="+", choices=sorted({v.task for v in variants()}))
+    parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/reach"))
+    parser.add_argument("--search", action="store_true", help="try step sizes; one seed, 100")
+    parser.add_argument("--quick", action="store_true", help="1/100 of the env steps, one seed")
+    arguments = parser.parse_args()
+    if arguments.seeds is None:
+        arguments.seeds = [100] if arguments.search else [0] if arguments.quick else [0, 1, 2]
+    name = "search" if arguments.search else "reach"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / (f"{name}_quick.csv" if arguments.quick else f"{name}.csv")
+    done = read_results(path)
+    wanted = planned(arguments)
+    missing = [row for row in wanted if row not in done]
+    print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
+    jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        for i, result in enumerate(pool.imap(run, jobs), start=1):
+            append_result(path, result)
+            print(f"{i}/{len(jobs)} {result}", flush=True)
+    done = read_results(path)
+    results = {row: done[row] for row in wanted}
+    report = table(results)
+    path.with_suffix(".md").write_text(report + "\n")
+    picture(results, path.with_suffix(".png"))
+    print(f"{report}\n\nwrote {path}, {path.stem}.md and {path.stem}.png")
+
+
+if __name__ == "__main__":
+    main()
