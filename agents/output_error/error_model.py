@@ -8,6 +8,9 @@ from torch.nn import functional as F
 
 __all__ = ["ErrorModel"]
 
+# How much of the uncertainty from before the first fit comes back with each fit.
+DRIFT = 1e-5
+
 
 class ErrorModel(nn.Module):
     """g(x, a) = p∘a + Q φ + r, fitted by recursive least squares to δ ≈ g·ξ.
@@ -29,7 +32,7 @@ class ErrorModel(nn.Module):
     p: Tensor
     q_variance: Tensor
     p_variance: Tensor
-    misfit: Tensor
+    prior: Tensor
 
     def __init__(self, features: int, dim: int) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class ErrorModel(nn.Module):
         scale = torch.full((features + 1,), 1 / features)
         self.register_buffer("q_variance", torch.diag(scale))  # C
         self.register_buffer("p_variance", torch.ones(dim))  # c
-        self.register_buffer("misfit", torch.tensor(-1.0))  # what no fit explains; < 0: not fitted
+        self.register_buffer("prior", torch.zeros(()))  # c before the first fit; 0: none yet
 
     def forward(self, context: Tensor, prediction: Tensor) -> Tensor:
         """g, shape (N, d), for φ of shape (N, n_φ) and predictions of shape (N, d)."""
@@ -64,14 +67,15 @@ class ErrorModel(nn.Module):
         overlap = known @ phi.t()  # Φ C Φᵀ, [NK, NK]
         covariance = (unit @ unit.t()) * overlap + (along * self.p_variance) @ along.t()
         expected, seen = covariance.diagonal().mean(), surprise.square().mean()
-        if self.misfit < 0:
+        if self.prior == 0:
+            if seen == 0:  # nothing to set the scale by
+                return
             scale = seen / expected
             self.q_variance *= scale
             self.p_variance *= scale
             known, overlap, covariance = known * scale, overlap * scale, covariance * scale
-            self.misfit.zero_()
-        else:
-            self.misfit.lerp_((seen - expected).clamp(min=0), 0.01)
+            expected = expected * scale
+            self.prior.copy_(scale)
         identity = torch.eye(len(unit), device=unit.device)
         noise = 1e-3 * expected
         weight = torch.linalg.solve(covariance + noise * identity, surprise)[:, None]
@@ -82,7 +86,13 @@ class ErrorModel(nn.Module):
     def _shrink(self, known: Tensor, overlap: Tensor, along: Tensor, total: Tensor) -> None:
         """What the probes have told is no longer uncertain."""
         dim = len(self.p)
-        gain = torch.linalg.solve(overlap + torch.diag(dim * total), known)
-        self.q_variance -= known.t() @ gain
+        # By a Cholesky factor, which keeps C symmetric; else rounding makes the fit diverge.
+        factor = torch.linalg.cholesky(overlap + torch.diag(dim * total))
+        told = torch.linalg.solve_triangular(factor, known, upper=False)
+        self.q_variance.addmm_(told.t(), told, alpha=-1)
         information = (along.square() / total[:, None]).sum(0)
         self.p_variance /= 1 + self.p_variance * information
+        # Never quite certain: rounding would make variances negative.
+        features = len(self.q_variance) - 1
+        self.q_variance.diagonal().add_(DRIFT * self.prior / features)
+        self.p_variance += DRIFT * self.prior
