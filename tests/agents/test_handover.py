@@ -101,7 +101,8 @@ def test_autoreset_modes_learn_from_the_same_transitions(tasks, mode, same_weigh
 
 
 @pytest.mark.parametrize("rule", ["response", "loss", "fixed"])
-def test_a_step_that_only_resets_teaches_nothing(tasks, same_weights, rule):
+@pytest.mark.parametrize("error_model", [False, True])
+def test_a_step_that_only_resets_teaches_nothing(tasks, same_weights, rule, error_model):
     """An environment that pays for resets: no weight changes, whatever it pays."""
 
     class Paid(gym.vector.VectorWrapper):
@@ -118,8 +119,8 @@ def test_a_step_that_only_resets_teaches_nothing(tasks, same_weights, rule):
         for bonus in (0.0, 100.0):
             env = Paid(tasks.Echo.vector(16, length=length, autoreset_mode="NextStep"))
             env.bonus = bonus
-            model = NodePerturbation("RnnPolicy", env, rule=rule, n_steps=steps, momentum=0.9,
-                                     error_model=True, seed=0, net_arch=(8,))  # fmt: skip
+            model = NodePerturbation("RnnPolicy", env, rule=rule, n_steps=steps,
+                                     error_model=error_model, seed=0, net_arch=(8,))  # fmt: skip
             models.append(model.learn(16 * 30))
         assert same_weights(*models)
         assert np.isfinite(models[0].policy.network.layers[0].weight.detach().numpy()).all()
