@@ -19,6 +19,15 @@ Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
 Schedule = Literal["constant", "linear", "cosine"]
 
+# On the command line a step size is a number.
+_FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="FLOAT",
+    instance_from_str=lambda words: float(words[0]),
+    is_instance=lambda value: isinstance(value, float | int),
+    str_from_instance=lambda value: [str(value)],
+)
+
 
 @dataclass(frozen=True)
 class Config:
@@ -52,9 +61,7 @@ class Config:
     for feed-forward policies, 8 for recurrent ones."""
     optimizer: Optimizer = "adam"
     """Optimiser of the forward weights."""
-    learning_rate: Annotated[
-        float | Callable[[float], float], tyro.conf.arg(constructor=float, metavar="FLOAT")
-    ] = 1e-3
+    learning_rate: Annotated[float | Callable[[float], float], _FLOAT_FLAG] = 1e-3
     """Step size of the forward weights at the start, or (from Python) a function of the progress
     remaining, from 1 to 0."""
     lr_schedule: Schedule = "cosine"

@@ -11,13 +11,15 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.handover import vectorise
 from nodepert.envs import MNIST, DelayedXOR, LossEnv, LossVectorEnv, MNISTAutoencoder
 from nodepert.envs.xor_schedules import Trials
 
 __all__ = ["Score", "evaluate"]
 
-STREAM_STEPS = 1_000  # of each lane, where episodes never end
+STREAM_STEPS = 1_000  # of each lane of a delayed XOR that never ends
+MOST_STEPS = 10_000  # of an episode of any other task, since one that never ends can't be told
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,8 @@ class Score:
     """A metric and its value.
 
     ``test_error`` and ``go_accuracy`` are fractions of 1, ``test_mse`` the mean of the squared
-    error over images and pixels, ``mean_return`` the mean sum of rewards of an episode.
+    error over images and pixels, ``mean_return`` the mean sum of rewards of an episode (of its
+    first 10,000 steps). On another split they are ``validation_error``, ``train_mse`` and so on.
     """
 
     metric: str
@@ -51,35 +54,43 @@ def evaluate(
         env_kwargs: Likewise.
         split: ``"test"`` for reports, ``"validation"`` for choices; for MNIST tasks.
         seed: Of the first lane, for other tasks.
+
+    Raises:
+        NonFiniteError: A reward is NaN or infinite.
     """
-    env_kwargs = dict(env_kwargs or {})
-    task = gym.make(env_id, **env_kwargs).unwrapped
+    env = gym.make(env_id, **(env_kwargs or {}))
+    task = env.unwrapped
     if isinstance(task, MNIST | MNISTAutoencoder):
-        kwargs = {**env_kwargs, "split": split, "order": "sequential", "holdout": False}
+        assert task.spec is not None  # whose kwargs lack those that only gymnasium.make takes
+        kwargs = {**task.spec.kwargs, "split": split, "order": "sequential", "holdout": False}
         return _score_images(model, type(task)(**kwargs))
-    lanes = vectorise(gym.make(env_id, **env_kwargs), 1_000 if isinstance(task, LossEnv) else 20)
+    lanes = vectorise(env, 1_000 if isinstance(task, LossEnv) else 20)
     if isinstance(task, DelayedXOR):
-        steps = None if isinstance(task.schedule, Trials) else STREAM_STEPS
+        steps = MOST_STEPS if isinstance(task.schedule, Trials) else STREAM_STEPS
         return Score("go_accuracy", float(np.mean(play(model, lanes, seed, steps)[1])))
-    return Score("mean_return", float(np.mean(play(model, lanes, seed, None)[0])))
+    return Score("mean_return", float(np.mean(play(model, lanes, seed, MOST_STEPS)[0])))
 
 
 def _score_images(model: BaseAlgorithm, task: MNIST | MNISTAutoencoder) -> Score:
     """One vector step shows every example once."""
-    returns, correct = play(model, LossVectorEnv(task, task.num_examples), None, None)
+    returns, correct = play(model, LossVectorEnv(task, task.num_examples), None, 1)
+    split = task.examples.source[1]
     if isinstance(task, MNIST):
-        return Score("test_error", 1 - float(np.mean(correct)))
+        return Score(f"{split}_error", float(np.mean(~correct)))
     pixels = int(np.prod(task.action_space.shape or ()))
-    return Score("test_mse", -2 * float(np.mean(returns)) / pixels)
+    return Score(f"{split}_mse", -2 * float(np.mean(returns)) / pixels)
 
 
 def play(
-    model: BaseAlgorithm, lanes: VectorEnv[Any, Any, Any], seed: int | None, steps: int | None
+    model: BaseAlgorithm, lanes: VectorEnv[Any, Any, Any], seed: int | None, most_steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Plays one episode in each lane, or ``steps`` steps.
+    """Plays one episode in each lane, or as much of it as ``most_steps`` allow.
 
     Returns:
         Returns of the lanes (N,), and ``info["correct"]`` wherever it was reported.
+
+    Raises:
+        NonFiniteError: A reward is NaN or infinite.
     """
     observation, _ = lanes.reset(seed=seed)
     returns = np.zeros(lanes.num_envs)
@@ -87,15 +98,22 @@ def play(
     state: Any = None
     start = np.ones(lanes.num_envs, np.bool_)
     correct: list[NDArray[np.bool_]] = []
-    played = 0
-    while running.any() and (steps is None or played < steps):
+    for step in range(most_steps):
         actions, state = model.predict(observation, state, start, deterministic=True)
         observation, rewards, terminated, truncated, info = lanes.step(actions)
-        returns += rewards * running
+        lost = running & ~np.isfinite(rewards)
+        if lost.any():
+            lane = int(lost.argmax())
+            raise NonFiniteError(
+                f"reward {rewards[lane]} in lane {lane} at step {step + 1} of an evaluation: the "
+                "environment must return finite rewards"
+            )
+        returns += np.where(running, rewards, 0.0)
         for reported in (info, info.get("final_info", {})):
             if "correct" in reported:
                 correct.append(reported["correct"][reported["_correct"] & running])
         start = terminated | truncated
         running &= ~start
-        played += 1
+        if not running.any():
+            break
     return returns, np.concatenate(correct) if correct else np.zeros(0, np.bool_)

@@ -6,20 +6,27 @@ import ast
 import inspect
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
+import tyro
 
 import nodepert.envs  # noqa: F401
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["make_env", "parse_env_kwargs"]
+__all__ = ["EnvKwargs", "make_env", "parse_env_kwargs"]
+
+EnvKwargs = Annotated[
+    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
+]
+"""The type of ``--env-kwarg``, a flag that may be given again."""
 
 
 def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     """``["delay=8", "stream=true", "loss=mse"]`` as keyword arguments.
 
-    A value is read as JSON, else as a Python literal, else it is a string.
+    A value is read as JSON, else as a Python literal, else it is a string. Literals that JSON can't
+    hold, such as sets, are strings too, since a run's files hold its arguments.
 
     Raises:
         ConfigError: An argument without "=".
@@ -36,9 +43,11 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
 def _literal(text: str) -> Any:
     for read in (json.loads, ast.literal_eval):
         try:
-            return read(text)
-        except (ValueError, SyntaxError):
+            value = read(text)
+            json.dumps(value)
+        except (SyntaxError, TypeError, ValueError):
             continue
+        return value
     return text
 
 
@@ -52,17 +61,20 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         return gym.make(env_id, **kwargs)
     except gym.error.UnregisteredEnv as error:
         raise ConfigError(
-            f"{error} `nodepert envs` lists those that come with nodepert."
+            f"{error} `nodepert envs` lists those that come with nodepert; one of your own is "
+            "given as module:Id (to `nodepert evaluate`: by --env)"
         ) from error
     except TypeError as error:
         raise ConfigError(f"{env_id}: {error}; {_accepted(env_id)}") from error
-    except (gym.error.Error, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"{env_id}: {error} Is its folder on PYTHONPATH?") from error
+    except gym.error.Error as error:
         raise ConfigError(f"{env_id}: {error}") from error
 
 
 def _accepted(env_id: str) -> str:
     """What ``--env-kwarg`` takes for an environment, where its class tells."""
-    entry = gym.spec(env_id).entry_point
+    entry = gym.spec(env_id.rpartition(":")[2]).entry_point
     if not isinstance(entry, type):
         return "see its documentation for what it takes"
     names = [name for name in inspect.signature(entry.__init__).parameters if name != "self"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 
 import tyro
 
@@ -47,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\nnodepert: {error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("nodepert: interrupted; the last saved model stays", file=sys.stderr)
+        print("\nnodepert: interrupted", file=sys.stderr)
         sys.exit(130)
 
 
@@ -59,6 +60,7 @@ def parse_train(words: list[str]) -> TrainArguments:
     if help_only and words not in (["--help"], ["-h"]):
         print("nodepert train: the environment comes first, such as MNIST-v0", file=sys.stderr)
         sys.exit(2)
+    defaults = replace(defaults, env=tyro.MISSING)
     return tyro.cli(TrainArguments, args=words, default=defaults, prog="nodepert train")
 
 

@@ -15,7 +15,7 @@ __all__ = ["RunFolder", "versions"]
 
 
 class RunFolder:
-    """Paths of a run's files.
+    """Paths of a run's files. Nothing is written before :meth:`create`.
 
     Args:
         path: The folder.
@@ -35,12 +35,28 @@ class RunFolder:
         self.progress = path / "progress.csv"
         self.curve = path / "curve.png"
         self.model = path / "model.zip"
+
+    def create(self) -> None:
+        """Makes the folder, without the files of an earlier run.
+
+        Raises:
+            ConfigError: It can't be written to.
+        """
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            for file in (self.result, self.progress, self.curve, self.model):
-                file.unlink(missing_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._clear()
         except OSError as error:
-            raise ConfigError(f"--out {path}: can't be written to: {error}") from error
+            raise ConfigError(f"--out {self.path}: can't be written to: {error}") from error
+
+    def discard(self) -> None:
+        """Removes the run's files, and the folder if nothing else is in it."""
+        self._clear()
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _clear(self) -> None:
+        for file in (self.result, self.progress, self.curve, self.model):
+            file.unlink(missing_ok=True)
 
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes ``result.json``, the whole of it or nothing."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pathlib
 import time
-from dataclasses import dataclass, field
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import configure
 
-from nodepert.agents.cli.arguments import make_env, parse_env_kwargs
+from nodepert.agents.cli.arguments import EnvKwargs, make_env, parse_env_kwargs
 from nodepert.agents.cli.results import RunFolder, versions
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
@@ -29,7 +29,7 @@ __all__ = ["TrainArguments", "train"]
 class TrainArguments:
     """Train on an environment from its scalar rewards alone."""
 
-    env: tyro.conf.Positional[str]
+    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
     """Environment id, such as MNIST-v0, or module:Id."""
     steps: int
     """Env steps to train for, every probe counted."""
@@ -42,16 +42,16 @@ class TrainArguments:
     """Start from the hyperparameters of this preset; flags win over it."""
     seed: int = 0
     """Of everything random."""
-    overwrite: bool = False
+    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the files of an earlier run in --out."""
-    env_kwarg: tyro.conf.UseAppendAction[tuple[str, ...]] = field(default=())
-    """KEY=VALUE for the environment; may be given again."""
-    device: str = "cpu"
-    """Where the network is: cpu, cuda or auto."""
+    env_kwarg: EnvKwargs = ()
+    """An argument of the environment, such as loss=mse."""
+    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    """Where the network is."""
     threads: int = 1
     """Of torch on the CPU; more help only wide networks."""
     evaluations: int = 20
-    """How often to score the model on the way; the last score is the result."""
+    """How often to score and save the model, at equal distances; the last score is the result."""
 
 
 def default_arguments(env: str, preset: str) -> TrainArguments:
@@ -109,42 +109,82 @@ def train(arguments: TrainArguments) -> None:
     Raises:
         ConfigError: An argument that is not valid.
     """
-    for name in ("steps", "evaluations", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: expected a positive integer")
+    check(arguments)
     torch.set_num_threads(arguments.threads)
+    folder = RunFolder(arguments.out, arguments.overwrite)
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
     model = NodePerturbation(
         arguments.policy, env, arguments.config, seed=arguments.seed, device=arguments.device
     )
-    folder = RunFolder(arguments.out, arguments.overwrite)
-    model.set_logger(configure(str(folder.path), ["csv"]))
+    if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
+        model.trained_on = (env.spec.id, env_kwargs)
     print(describe(model, arguments))
+    folder.create()
     evaluations = Evaluations(arguments, env_kwargs, folder)
     started = time.perf_counter()
-    model.learn(arguments.steps, callback=evaluations, log_interval=0, progress_bar=True)
+    learn(model, arguments.steps, evaluations, folder)
     seconds = time.perf_counter() - started
     score = evaluations.score
     assert score is not None
     folder.write_result(
         {
             "env": arguments.env,
-            "env_kwargs": env_kwargs,
             "agent": type(model).__name__,
             "seed": arguments.seed,
             "env_steps": model.num_timesteps,
             "seconds": round(seconds, 2),
             "metric": score.metric,
             "value": score.value,
-            "policy": arguments.policy,
-            "config": config_to_json(model.config),
+            "config": full_config(model, arguments, env_kwargs),
             "versions": versions(),
         }
     )
     curve = read_columns(folder.progress, "time/total_timesteps", f"eval/{score.metric}")
     plot_curve(folder.curve, *curve, score.metric, f"{arguments.env}, {model.config.rule}")
-    print(summary(score, model.num_timesteps, seconds, folder))
+    print(summary(score, model.num_timesteps, seconds, folder, arguments))
+
+
+def check(arguments: TrainArguments) -> None:
+    """Raises ConfigError where a value is out of range, or asks for a device that isn't there."""
+    for name in ("steps", "evaluations", "threads"):
+        if getattr(arguments, name) < 1:
+            raise ConfigError(f"--{name} {getattr(arguments, name)}: expected a positive integer")
+    if not 0 <= arguments.seed < 2**32:
+        raise ConfigError(f"--seed {arguments.seed}: expected an integer from 0 to {2**32 - 1}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("--device cuda: torch finds no such device here; expected cpu or auto")
+
+
+def learn(model: NodePerturbation, steps: int, evaluations: Evaluations, folder: RunFolder) -> None:
+    """Trains. Where that fails, the files written so far stay, but not before the first step."""
+    model.set_logger(configure(str(folder.path), ["csv"]))
+    bar = ProgressBarCallback()
+    try:
+        model.learn(steps, callback=[evaluations, bar], log_interval=0)
+    except BaseException:
+        if model.num_timesteps == 0:
+            folder.discard()
+        raise
+    finally:
+        model.logger.close()
+        if hasattr(bar, "pbar"):  # it is made when training starts
+            bar.pbar.close()
+
+
+def full_config(
+    model: NodePerturbation, arguments: TrainArguments, env_kwargs: dict[str, Any]
+) -> dict[str, Any]:
+    """All that the run depends on, with the policy's own values where no others were given."""
+    return {
+        "env_kwargs": env_kwargs,
+        "preset": arguments.preset,
+        "policy": arguments.policy,
+        **config_to_json(model.config),
+        "net_arch": model.policy.net_arch,
+        "activation": model.policy.activation,
+        "n_steps": model.config.n_steps or model.policy.default_n_steps,
+    }
 
 
 def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
@@ -159,9 +199,14 @@ def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
     )
 
 
-def summary(score: Score, env_steps: int, seconds: float, folder: RunFolder) -> str:
+def summary(
+    score: Score, env_steps: int, seconds: float, folder: RunFolder, arguments: TrainArguments
+) -> str:
     """What a user wants to know at the end."""
-    shown = f"{score.value:.2%}" if score.metric in ("test_error", "go_accuracy") else score.value
+    is_fraction = score.metric in ("test_error", "go_accuracy")
+    shown = f"{score.value:.2%}" if is_fraction else f"{score.value:.5g}"
+    # A file names no module, since no code is imported because a file says so.
+    env = f" --env {arguments.env}" if ":" in arguments.env else ""
     lines = [
         f"{score.metric.replace('_', ' ')}: {shown}",
         f"env steps: {env_steps:,} in {seconds:.1f} s",
@@ -169,6 +214,6 @@ def summary(score: Score, env_steps: int, seconds: float, folder: RunFolder) -> 
         f"log:    {folder.progress}",
         f"model:  {folder.model}",
         f"result: {folder.result}",
-        f"score it again with: nodepert evaluate {folder.model}",
+        f"score it again with: nodepert evaluate {folder.model}{env}",
     ]
     return "\n".join(lines)
