@@ -350,7 +350,8 @@ class NodePerturbation(BaseAlgorithm):
         lanes = self._lanes
         assert lanes is not None
         assert self._situation is not None
-        self.policy.set_training_mode(True)
+        if not self.policy.training:  # a callback may have used the policy
+            self.policy.set_training_mode(True)
         self.policy.network.forget_calls()  # of a window that was interrupted
         self._moment = capture(self)
         callback.on_rollout_start()
