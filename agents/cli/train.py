@@ -157,13 +157,13 @@ def check(arguments: TrainArguments) -> None:
 
 
 def learn(model: NodePerturbation, steps: int, evaluations: Evaluations, folder: RunFolder) -> None:
-    """Trains. Where that fails, the files written so far stay, but not before the first step."""
+    """Trains. Where that fails, what was written stays, unless nothing was learned yet."""
     model.set_logger(configure(str(folder.path), ["csv"]))
     bar = ProgressBarCallback()
     try:
         model.learn(steps, callback=[evaluations, bar], log_interval=0)
     except BaseException:
-        if model.num_timesteps == 0:
+        if model._n_updates == 0:
             folder.discard()
         raise
     finally:

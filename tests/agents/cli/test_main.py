@@ -1,0 +1,83 @@
+import importlib
+import importlib.metadata
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from nodepert.agents import Config, cli
+
+
+def test_envs_lists_each_id_with_a_line(run):
+    done = run("envs")
+    assert done.code == 0
+    lines = {line.split()[0]: line.split(maxsplit=1)[1] for line in done.out.splitlines()}
+    assert {"DelayedXOR-v0", "MNIST-v0", "MNISTAutoencoder-v0"} <= lines.keys()
+    assert "digits" in lines["MNIST-v0"]
+    assert all(line.endswith(".") for line in lines.values())
+
+
+def test_version(run):
+    done = run("--version")
+    assert (done.code, done.out) == (0, importlib.metadata.version("nodepert") + "\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("-h",)])
+def test_help(run, words):
+    done = run(*words)
+    assert (done.code, done.err) == (0, "")
+    for command in ("nodepert train ENV", "nodepert evaluate MODEL", "nodepert envs"):
+        assert command in done.out
+
+
+@pytest.mark.parametrize("words", [("tain", "MNIST-v0"), ("envs", "all"), ("--steps", "5")])
+def test_unknown_command(run, words):
+    done = run(*words)
+    assert (done.code, done.out) == (2, "")
+    assert " ".join(words) in done.err
+    assert "nodepert train ENV" in done.err
+
+
+@pytest.mark.parametrize("words", [("train", "--help"), ("train", "MNIST-v0", "--help")])
+def test_help_of_train_shows_every_flag(run, words):
+    done = run(*words)
+    assert (done.code, done.err) == (0, "")
+    flags = [field.name for field in fields(Config)]
+    flags += ["steps", "seed", "out", "env-kwarg", "preset", "policy", "overwrite", "evaluations"]
+    for name in flags:
+        assert f"--{name.replace('_', '-')}" in done.out
+    assert "(default: 0.001)" in done.out
+    assert "constructor" not in done.out
+    assert "--config" not in done.out
+    assert "MISSING" not in done.out
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+
+
+def test_help_of_train_shows_the_defaults_of_preset_and_environment(run):
+    text = run("train", "MNIST-v0", "--preset", "paper", "--help").out
+    assert "(default: 50 20)" in text
+    assert "(default: sigmoid)" in text
+    assert "(default: RnnPolicy)" in run("train", "DelayedXOR-v0", "--help").out
+
+
+def test_interrupt(run, monkeypatch):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    module = importlib.import_module("nodepert.agents.cli.main")
+    monkeypatch.setattr(module, "list_envs", interrupted)
+    done = run("envs")
+    assert done.code == 130
+    assert "interrupted" in done.err
+
+
+def test_console_script_and_exit_code():
+    script = "import sys; from nodepert.agents.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "nonsense"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert "no command 'nonsense'" in done.stderr
+    [entry] = importlib.metadata.entry_points(group="console_scripts", name="nodepert")
+    assert entry.load() is cli.main

@@ -1,0 +1,52 @@
+import gymnasium as gym
+import pytest
+
+import nodepert.envs
+from nodepert.agents import ConfigError, NodePerturbation
+from nodepert.agents.presets import PRESETS, preset_for
+
+
+@pytest.mark.parametrize(
+    ("env_id", "name"), [(env_id, name) for env_id in PRESETS for name in PRESETS[env_id]]
+)
+def test_each_preset_fits_its_environment(env_id, name):
+    preset = preset_for(env_id, name)
+    model = NodePerturbation(preset.policy, env_id, preset.config, seed=0)
+    assert preset.steps > 100_000
+    model.learn(1)
+    assert model.num_timesteps >= model.lanes_per_context * preset.config.batch_size
+
+
+def test_paper():
+    preset = preset_for("MNIST-v0", "paper")
+    config = preset.config
+    model = NodePerturbation(preset.policy, "MNIST-v0", config, seed=0)
+    widths = [layer.weight.shape[1] for layer in model.policy.network.layers]
+    assert [*widths, model.action_space.shape[0]] == [784, 50, 20, 10]
+    assert (config.activation, config.batch_size) == ("sigmoid", 32)
+    assert model.n_envs == 2 * 32
+    assert gym.make("MNIST-v0").unwrapped.loss_name == "mse"
+
+
+def test_every_environment_has_a_default():
+    own = {
+        env_id for env_id, spec in gym.registry.items()
+        if getattr(spec.entry_point, "__module__", "").startswith(nodepert.envs.__name__)
+    }  # fmt: skip
+    assert own == PRESETS.keys()
+    assert all("default" in presets for presets in PRESETS.values())
+
+
+def test_module_before_the_id():
+    assert preset_for("nodepert.envs:MNIST-v0", "paper") is preset_for("MNIST-v0", "paper")
+
+
+def test_environments_without_presets_get_a_general_one():
+    assert preset_for("Theirs-v0") is preset_for("module:Theirs-v0")
+    assert preset_for("Theirs-v0").policy == "MlpPolicy"
+
+
+@pytest.mark.parametrize(("env_id", "name"), [("MNIST-v0", "papper"), ("Theirs-v0", "paper")])
+def test_unknown_names_list_the_valid_ones(env_id, name):
+    with pytest.raises(ConfigError, match=f"preset='{name}': {env_id} has default"):
+        preset_for(env_id, name)
