@@ -16,7 +16,7 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.vec_env import GymVectorEnv, SB3VecEnv
 from nodepert.envs import LossEnv, LossVectorEnv
 
-__all__ = ["EnvLike", "action_map", "identity", "vectorise"]
+__all__ = ["EnvLike", "action_map", "check_spaces", "identity", "vectorise"]
 
 EnvLike = (
     str | Callable[[], gym.Env[Any, Any]] | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv
@@ -132,3 +132,14 @@ def _action_scale(env: VectorEnv[Any, Any, Any]) -> float | None:
         single = base.envs[0].unwrapped
         return single.action_scale if isinstance(single, LossEnv) else None
     return getattr(base, "action_scale", None)
+
+
+def check_spaces(
+    env: VectorEnv[Any, Any, Any], observation: gym.Space[Any], action: gym.Space[Any]
+) -> None:
+    """Raises ConfigError where an environment has other spaces than these."""
+    if (env.single_observation_space, env.single_action_space) != (observation, action):
+        raise ConfigError(
+            f"env has spaces {env.single_observation_space} and {env.single_action_space}, "
+            f"expected {observation} and {action}"
+        )

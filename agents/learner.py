@@ -20,7 +20,7 @@ from nodepert.agents.feedback import FeedbackRule, LossRule, ResponseRule
 from nodepert.agents.maths import gaussian_probes, node_perturbation
 from nodepert.agents.networks import FeedbackLinear, Network
 from nodepert.agents.output_error import ErrorModel, OutputError, ProbeError
-from nodepert.agents.window import Window
+from nodepert.agents.window import NodeProbe, Window
 
 __all__ = ["Learner"]
 
@@ -34,6 +34,7 @@ class Learner:
         error_model: Its control variate, or None.
         residual: What of the probes' residual is added to it.
         rule: Where feedback weights come from.
+        node_probe: The node noise of a rule that learns from the loss, or None.
         optimizer: Of the forward weights.
         feedback_optimizer: Of the feedback weights; None where there are none to learn.
         node_std: Standard deviation c of the node noise.
@@ -48,6 +49,7 @@ class Learner:
         error_model: ErrorModel | None,
         residual: Residual,
         rule: FeedbackRule,
+        node_probe: NodeProbe | None,
         optimizer: torch.optim.Optimizer,
         feedback_optimizer: torch.optim.Optimizer | None,
         *,
@@ -60,6 +62,7 @@ class Learner:
         self.error_model = error_model
         self.residual = residual
         self.rule = rule
+        self.node_probe = node_probe
         self.optimizer = optimizer
         self.feedback_optimizer = feedback_optimizer
         self.node_std = node_std

@@ -100,8 +100,8 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
         "situation.observation": torch.from_numpy(situation.observation),
         "situation.started": situation.started,
         "situation.resetting": torch.from_numpy(model._lanes.resetting.copy()),
-        "situation.returns": torch.from_numpy(model._returns.copy()),
-        "situation.lengths": torch.from_numpy(model._lengths.copy()),
+        "situation.returns": torch.from_numpy(model._episodes.returns.copy()),
+        "situation.lengths": torch.from_numpy(model._episodes.lengths.copy()),
     }
     if situation.state is not None:
         tensors["situation.state"] = situation.state
@@ -179,8 +179,8 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
         started=tensors["situation.started"],
     )
     model._lanes.resetting[:] = tensors["situation.resetting"].cpu().numpy()
-    model._returns = tensors["situation.returns"].cpu().numpy()
-    model._lengths = tensors["situation.lengths"].cpu().numpy()
+    model._episodes.returns = tensors["situation.returns"].cpu().numpy()
+    model._episodes.lengths = tensors["situation.lengths"].cpu().numpy()
 
 
 def jsonable(value: Any) -> Any:

@@ -21,10 +21,11 @@ from stable_baselines3.common.utils import get_system_info, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
 from nodepert.agents.config import Config, learning_rate_schedule, with_changes
+from nodepert.agents.episodes import Episodes
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.feedback import RULES, LossRule
-from nodepert.agents.handover import EnvLike, action_map, identity, vectorise
-from nodepert.agents.learner import Learner
+from nodepert.agents.factory import lanes_per_context, make_learner
+from nodepert.agents.feedback import RULES
+from nodepert.agents.handover import EnvLike, action_map, check_spaces, identity, vectorise
 from nodepert.agents.metrics import alignment
 from nodepert.agents.model_file import (
     Moment,
@@ -34,12 +35,11 @@ from nodepert.agents.model_file import (
     restore,
     to_parts,
 )
-from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
 from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
 from nodepert.agents.vec_env import SB3VecEnv
-from nodepert.agents.window import NodeProbe, Situation, Window, collect
+from nodepert.agents.window import Situation, Window, collect
 
 __all__ = ["NodePerturbation"]
 
@@ -137,16 +137,10 @@ class NodePerturbation(BaseAlgorithm):
             raise ConfigError(f"policy={policy_name!r}: expected one of {valid}")
         return self.policy_aliases[policy_name]
 
-    def _make_estimator(self) -> OutputError:
-        if self.config.credit == "given":
-            return GivenGradient()
-        return PROBES[self.config.credit](self.config.probes, self.config.probe_std)
-
     @property
     def lanes_per_context(self) -> int:
         """M, how many lanes show each context: the env steps that one context costs."""
-        node_lanes = NodeProbe.lanes if issubclass(RULES[self.config.rule], LossRule) else 0
-        return self._make_estimator().lanes + node_lanes
+        return lanes_per_context(self.config)
 
     def _vectorise(self, env: EnvLike) -> VectorEnv[Any, Any, Any]:
         """Makes lanes of ``env``, in a number that fits."""
@@ -165,6 +159,7 @@ class NodePerturbation(BaseAlgorithm):
         self._vector_env = vector_env
         self._lanes = PairedLanes(vector_env, self.lanes_per_context)
         self._situation = None
+        self._episodes = Episodes(self._lanes.contexts)
         self.trained_on = identity(vector_env)
         self.env = env if isinstance(env, VecEnv) else SB3VecEnv(vector_env)
         self._vec_normalize_env = unwrap_vec_normalize(self.env)
@@ -191,43 +186,12 @@ class NodePerturbation(BaseAlgorithm):
             generator=torch.Generator().manual_seed(self.generator.initial_seed()),
             **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
         ).to(self.device)
-        network = self.policy.network
-        forward = [p for p in network.parameters() if p.requires_grad]
-        feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
-        learning_rate = self.lr_schedule(1.0)
-        self.optimizer = make_optimizer(config.optimizer, forward, learning_rate, config.momentum)
-        feedback_rate = config.feedback_learning_rate
-        self.feedback_optimizer = (
-            make_optimizer(
-                config.feedback_optimizer or rule.optimizer,
-                feedback,
-                rule.learning_rate if feedback_rate is None else feedback_rate,
-            )
-            if feedback
-            else None
+        self.learner = make_learner(
+            config, rule, self.policy.network, self.lr_schedule(1.0), self.generator
         )
-        self.error_model = (
-            ErrorModel(network.layers[0].weight.shape[1], self.policy.actions.dim).to(self.device)
-            if config.error_model
-            else None
-        )
-        self.node_probe = (
-            NodeProbe(network, config.node_std, self.generator)
-            if isinstance(rule, LossRule)
-            else None
-        )
-        self.learner = Learner(
-            network,
-            self._make_estimator(),
-            self.error_model,
-            config.residual,
-            rule,
-            self.optimizer,
-            self.feedback_optimizer,
-            node_std=config.node_std,
-            max_grad_norm=config.max_grad_norm,
-            generator=self.generator,
-        )
+        self.optimizer = self.learner.optimizer
+        self.feedback_optimizer = self.learner.feedback_optimizer
+        self.error_model = self.learner.error_model
 
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = learning_rate_schedule(self.config)
@@ -342,8 +306,7 @@ class NodePerturbation(BaseAlgorithm):
             state=self.policy.network.initial_state(contexts),
             started=torch.ones(contexts, dtype=torch.bool, device=self.device),
         )
-        self._returns = np.zeros(contexts)
-        self._lengths = np.zeros(contexts)
+        self._episodes = Episodes(contexts)
 
     def _collect(self, callback: BaseCallback) -> Window | None:
         """One window of steps, with the callback called after each."""
@@ -372,7 +335,7 @@ class NodePerturbation(BaseAlgorithm):
             to_input=self.policy.to_input,
             actions=self.policy.actions,
             estimator=self.learner.estimator,
-            node_probe=self.node_probe,
+            node_probe=self.learner.node_probe,
             generator=self.generator,
             on_step=on_step,
         )
@@ -380,22 +343,13 @@ class NodePerturbation(BaseAlgorithm):
         return window
 
     def _count_episodes(self, played: Played) -> None:
-        """Keeps the mean return and length of the episodes that end, over a context's lanes."""
-        self._returns -= played.losses.mean(axis=1)
-        self._lengths += played.valid
-        if played.ended.any():
-            ended = played.ended
-            self._episode_num += int(ended.sum())
-            assert self.ep_info_buffer is not None
-            self.ep_info_buffer.append(
-                {
-                    "r": float(self._returns[ended].mean()),
-                    "l": float(self._lengths[ended].mean()),
-                    "t": (time.time_ns() - self.start_time) / 1e9,
-                }
-            )
-            self._returns[ended] = 0
-            self._lengths[ended] = 0
+        """Keeps what :meth:`dump_logs` averages."""
+        assert self.ep_info_buffer is not None
+        ended = self._episodes.count(played)
+        if ended is not None:
+            self._episode_num += int(played.ended.sum())
+            elapsed = (time.time_ns() - self.start_time) / 1e9
+            self.ep_info_buffer.append({**ended, "t": elapsed})
 
     def _learn_from(self, window: Window) -> None:
         """One update, and what is logged of it."""
@@ -547,23 +501,3 @@ class NodePerturbation(BaseAlgorithm):
             load_path_or_dict = dict(saved.get_parameters())
         # A copy, since torch's optimisers keep the tensors that they are given.
         super().set_parameters(copy.deepcopy(load_path_or_dict), exact_match, device)
-
-
-def check_spaces(
-    env: VectorEnv[Any, Any, Any], observation: gym.Space[Any], action: gym.Space[Any]
-) -> None:
-    """Raises ConfigError where an environment has other spaces than these."""
-    if (env.single_observation_space, env.single_action_space) != (observation, action):
-        raise ConfigError(
-            f"env has spaces {env.single_observation_space} and {env.single_action_space}, "
-            f"expected {observation} and {action}"
-        )
-
-
-def make_optimizer(
-    name: str, parameters: list[torch.nn.Parameter], learning_rate: float, momentum: float = 0.0
-) -> torch.optim.Optimizer:
-    """The torch optimiser of a config."""
-    if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)

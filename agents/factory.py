@@ -1,0 +1,78 @@
+"""Makes the parts that a config names."""
+
+from __future__ import annotations
+
+import torch
+
+from nodepert.agents.config import Config
+from nodepert.agents.feedback import RULES, FeedbackRule, LossRule
+from nodepert.agents.learner import Learner
+from nodepert.agents.networks import Network
+from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
+from nodepert.agents.window import NodeProbe
+
+__all__ = ["lanes_per_context", "make_estimator", "make_learner", "make_optimizer"]
+
+
+def make_estimator(config: Config) -> OutputError:
+    """The estimator of the output error."""
+    if config.credit == "given":
+        return GivenGradient()
+    return PROBES[config.credit](config.probes, config.probe_std)
+
+
+def lanes_per_context(config: Config) -> int:
+    """M, how many lanes show each context."""
+    node_lanes = NodeProbe.lanes if issubclass(RULES[config.rule], LossRule) else 0
+    return make_estimator(config).lanes + node_lanes
+
+
+def make_learner(
+    config: Config,
+    rule: FeedbackRule,
+    network: Network,
+    learning_rate: float,
+    generator: torch.Generator,
+) -> Learner:
+    """The learner of a network.
+
+    Args:
+        config: Hyperparameters.
+        rule: Where feedback weights come from.
+        network: What learns.
+        learning_rate: Step size of the forward weights at the start.
+        generator: Random numbers for node noise.
+    """
+    forward = [p for p in network.parameters() if p.requires_grad]
+    feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
+    features, dim = network.layers[0].weight.shape[1], network.layers[-1].weight.shape[0]
+    device = forward[0].device
+    feedback_rate = config.feedback_learning_rate
+    return Learner(
+        network,
+        make_estimator(config),
+        ErrorModel(features, dim).to(device) if config.error_model else None,
+        config.residual,
+        rule,
+        NodeProbe(network, config.node_std, generator) if isinstance(rule, LossRule) else None,
+        make_optimizer(config.optimizer, forward, learning_rate, config.momentum),
+        make_optimizer(
+            config.feedback_optimizer or rule.optimizer,
+            feedback,
+            rule.learning_rate if feedback_rate is None else feedback_rate,
+        )
+        if feedback
+        else None,
+        node_std=config.node_std,
+        max_grad_norm=config.max_grad_norm,
+        generator=generator,
+    )
+
+
+def make_optimizer(
+    name: str, parameters: list[torch.nn.Parameter], learning_rate: float, momentum: float = 0.0
+) -> torch.optim.Optimizer:
+    """The torch optimiser of a config."""
+    if name == "adam":
+        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
+    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)

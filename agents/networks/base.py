@@ -1,0 +1,68 @@
+"""What a network is: a stack of feedback layers that predicts one step at a time.
+
+    z[i] = h[i−1] W[i]ᵀ + b[i],   h[i] = σ(z[i])
+    ẽ[i] = (ẽ[i+1] B[i+1]) ∘ σ'(z[i])
+
+The last layer is linear; its output is the prediction.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from torch import Tensor, nn
+
+from nodepert.agents.networks.layer import FeedbackLinear, Path
+
+__all__ = ["Network", "Step"]
+
+
+@dataclass
+class Step:
+    """What a network does with one observation a context."""
+
+    prediction: Tensor  # [N, d]
+    state: Tensor | None  # [N, n], recurrent state for the next step
+    hidden: list[Tensor]  # h[i] of each hidden layer, [N, n_i]
+
+
+class Network(nn.Module, ABC):
+    """A stack of feedback layers that maps observations to predictions, one step at a time."""
+
+    hidden_sizes: tuple[int, ...]
+
+    @abstractmethod
+    def step(self, x: Tensor, state: Tensor | None, noise: Sequence[Tensor] | None = None) -> Step:
+        """One step.
+
+        Args:
+            x: Observations, flat, shape (N, n_0).
+            state: What the previous step returned, or :meth:`initial_state`.
+            noise: ξ[i] to add after σ in each hidden layer: h̃[i] = σ(z̃[i]) + ξ[i].
+        """
+
+    @abstractmethod
+    def initial_state(self, contexts: int) -> Tensor | None:
+        """The state at an episode's start, or None for a network that has none."""
+
+    @abstractmethod
+    def readers(self, hidden: int) -> list[tuple[FeedbackLinear, int]]:
+        """Which layers read a hidden layer's nodes, and how many steps later."""
+
+    @cached_property
+    def layers(self) -> list[FeedbackLinear]:
+        """All layers, from the input to the output."""
+        return [module for module in self.modules() if isinstance(module, FeedbackLinear)]
+
+    def forget_calls(self) -> None:
+        """Clears what the layers remember of past forward passes."""
+        for layer in self.layers:
+            layer.calls.clear()
+
+    def set_path(self, path: Path) -> None:
+        """Chooses what carries errors from now on, for measurements."""
+        for layer in self.layers:
+            layer.path = path
