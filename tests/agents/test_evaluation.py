@@ -6,8 +6,9 @@ from stable_baselines3 import PPO
 from torch.nn import functional as F
 
 from nodepert.agents import NodePerturbation, NonFiniteError
-from nodepert.agents.evaluation import Score, evaluate
+from nodepert.agents.evaluation import Score, evaluate, play
 from nodepert.agents.vec_env import SB3VecEnv
+from nodepert.envs import DelayedXOR
 from nodepert.envs.mnist_data import load_examples
 
 
@@ -111,6 +112,12 @@ def test_only_response_steps_count():
     guess = Acts(lambda observation, state, started: (np.ones((len(observation), 1)), None))
     for kwargs in ({}, {"stream": True}):
         assert evaluate(guess, "DelayedXOR-v0", kwargs).value == pytest.approx(0.5, abs=0.06)
+
+
+def test_each_lane_counts_one_trial_however_long_the_others_last():
+    lanes = DelayedXOR.vector(50, delay=(0, 20))
+    correct = play(oracle(False), lanes, 0, 1000)[1]
+    assert len(correct) == 50
 
 
 def test_other_seeds_are_other_trials():

@@ -1,5 +1,6 @@
 import json
 
+import gymnasium as gym
 import pytest
 
 from nodepert.agents import NodePerturbation
@@ -48,6 +49,16 @@ def test_another_environment(run, xor_model):
     assert score(module, "go_accuracy") == on_trials
 
 
+def test_arguments_of_the_training_are_not_for_another_environment(run, own_env):
+    flags = ("--steps", 10, "--evaluations", 1, "--env-kwarg", "dim=3")
+    assert run("train", own_env, "--out", "run", *flags).code == 0
+    halves = gym.spec("Halves-v0").entry_point
+    gym.register("Threes-v0", entry_point=lambda: halves(dim=3))
+    done = run("evaluate", "run/model.zip", "--env", "Threes-v0")
+    gym.registry.pop("Threes-v0")
+    score(done, "mean_return")
+
+
 def test_splits(run, mnist_model):
     test = score(run("evaluate", mnist_model), "test_error")
     assert score(run("evaluate", mnist_model, "--split", "test"), "test_error") == test
@@ -65,8 +76,6 @@ def test_spaces_that_do_not_fit(run, xor_model):
 
 def test_model_of_an_environment_that_is_not_registered(run, tmp_path, own_env):
     assert run("train", own_env, "--out", "run", "--steps", 10, "--evaluations", 1).code == 0
-    import gymnasium as gym
-
     gym.registry.pop("Halves-v0")
     done = run("evaluate", "run/model.zip")
     assert done.code == 1
