@@ -23,7 +23,7 @@ class Preset:
 # Chosen on the validation split, trained without it (see examples/benchmarks/reach.py).
 PRESETS: dict[str, dict[str, Preset]] = {
     "MNIST-v0": {
-        "default": Preset("MlpPolicy", Config(), 1_200_000),
+        "default": Preset("MlpPolicy", Config(learning_rate=1.5e-3), 1_200_000),
         # 784-50-20-10 sigmoid, MSE, batch 32: the network of arXiv 1906.00889, figure 2.
         "paper": Preset(
             "MlpPolicy",
@@ -37,7 +37,9 @@ PRESETS: dict[str, dict[str, Preset]] = {
             Config(
                 net_arch=(200, 2, 200),
                 activation=("tanh", "identity", "tanh"),
-                learning_rate=4e-3,
+                batch_size=32,
+                learning_rate=3e-3,
+                lr_schedule="linear",
                 error_model=True,
                 residual="minimum_norm",
             ),

@@ -32,10 +32,12 @@ from nodepert.agents.presets import preset_for
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+RESULTS = pathlib.Path(__file__).parent / "results"
+
 # Step sizes that --search tries: the same for every way to learn a task.
-MNIST_RATES = (1e-3, 1.5e-3, 2.5e-3)
+MNIST_RATES = (5e-4, 1e-3, 1.5e-3, 2.5e-3)
 PAPER_RATES = (2e-3, 4e-3, 8e-3)
-AUTOENCODER_RATES = (2e-3, 4e-3, 8e-3)
+AUTOENCODER_RATES = (1.5e-3, 3e-3, 6e-3)
 XOR_RATES = (1e-3, 2e-3, 4e-3)
 
 
@@ -87,15 +89,12 @@ def variants() -> Iterator[Variant]:
     yield autoencoder("response, no error model", plain, 720_000)
     yield autoencoder("loss", {"rule": "loss"}, 720_000)
     yield autoencoder("fixed", {"rule": "fixed"}, 720_000)
-    yield autoencoder("given gradient, backprop", {**plain, **given}, 360_000)
+    # The oracle does better with batches of 64 (0.0422 on the validation split) than of 32 (0.0427).
+    yield autoencoder("given gradient, backprop", {**plain, **given, "batch_size": 64}, 360_000)
 
     for rule, target in (("response", "≥ 99 %"), ("loss", ""), ("fixed", ""), ("backprop", "")):
         yield Variant("xor", rule, "DelayedXOR-v0", "default", {"rule": rule}, (320_000,),
                       XOR_RATES, target)  # fmt: skip
-
-
-# Chosen by --search; the presets hold those of `response`.
-BEST_RATES: dict[tuple[str, str], float] = {}
 
 
 @dataclass(frozen=True)
@@ -119,9 +118,15 @@ def configure(variant: Variant, learning_rate: float) -> tuple[str, Config]:
 
 
 def rate_of(variant: Variant) -> float:
-    """The step size that --search chose."""
-    preset = preset_for(variant.env, variant.preset)
-    return BEST_RATES.get((variant.task, variant.name), float(preset.config.learning_rate))  # type: ignore[arg-type]
+    """The step size that did best in the committed --search; the preset's where it has none."""
+    tried = [
+        (result["value"], row.learning_rate)
+        for row, result in read_results(RESULTS / "search.csv").items()
+        if (row.task, row.variant) == (variant.task, variant.name)
+    ]
+    if not tried:
+        return float(preset_for(variant.env, variant.preset).config.learning_rate)  # type: ignore[arg-type]
+    return max(tried)[1] if variant.task == "xor" else min(tried)[1]
 
 
 def run(job: tuple[Run, bool, int]) -> Result:
