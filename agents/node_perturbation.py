@@ -40,6 +40,7 @@ from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
 from nodepert.agents.vec_env import SB3VecEnv
 from nodepert.agents.window import Situation, Window, collect
+from nodepert.envs import LossVectorEnv
 
 __all__ = ["NodePerturbation"]
 
@@ -95,6 +96,7 @@ class NodePerturbation(BaseAlgorithm):
         **hyperparameters: Any,
     ) -> None:
         self.config = with_changes(config or Config(), hyperparameters)
+        check_seed(seed)
         super().__init__(
             policy,
             None,
@@ -152,6 +154,12 @@ class NodePerturbation(BaseAlgorithm):
                 f"credit={self.config.credit!r}, probes={self.config.probes} and "
                 f"rule={self.config.rule!r} show each context on {per_context} lanes"
             )
+        base = vector_env.unwrapped
+        silent = isinstance(base, LossVectorEnv) and not base.env.expose_gradient
+        if self.config.credit == "given" and silent:
+            raise ConfigError(
+                "credit='given': env gives no gradient; expected one made with expose_gradient=True"
+            )
         return vector_env
 
     def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
@@ -200,6 +208,7 @@ class NodePerturbation(BaseAlgorithm):
         """Seeds this agent's own random numbers and its environment; no global seed is touched."""
         if seed is None:
             return
+        check_seed(seed)
         self.seed = seed
         self._seed_generator()
         self.action_space.seed(seed)
@@ -501,3 +510,10 @@ class NodePerturbation(BaseAlgorithm):
             load_path_or_dict = dict(saved.get_parameters())
         # A copy, since torch's optimisers keep the tensors that they are given.
         super().set_parameters(copy.deepcopy(load_path_or_dict), exact_match, device)
+
+
+def check_seed(seed: Any) -> None:
+    """Raises ConfigError where a seed is neither None nor a 63-bit integer."""
+    if seed is None or (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
+        return
+    raise ConfigError(f"seed={seed!r}: expected None or an integer from 0 to 2**63 - 1")
