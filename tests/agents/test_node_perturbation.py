@@ -22,6 +22,7 @@ from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from nodepert.agents import ConfigError, MlpPolicy, NodePerturbation, NonFiniteError, RnnPolicy
+from nodepert.agents.feedback import Response
 from nodepert.agents.metrics import weight_alignment
 
 SMALL = {"net_arch": (8,), "batch_size": 4, "seed": 0}
@@ -200,7 +201,7 @@ def test_stop_in_the_middle_of_a_window(make):
     assert model.num_timesteps == 144
 
 
-def test_an_interrupted_window_is_forgotten(make, same_weights):
+def test_an_interrupted_window_is_forgotten(make, same_weights, monkeypatch):
     """An exception in the middle of a window leaves nothing behind for the next one."""
     models = [make("RnnPolicy", length=3), make("RnnPolicy", length=3)]
 
@@ -214,9 +215,15 @@ def test_an_interrupted_window_is_forgotten(make, same_weights):
     with pytest.raises(KeyboardInterrupt):
         models[0].learn(1000, stop)
     models[1].learn(1000, stop)
+    assert models[0].policy.network.layers[0].calls, "there was something to forget"
+    rows, original = set(), Response.gradient
+    monkeypatch.setattr(
+        Response, "gradient", lambda *args: rows.add(len(args[2])) or original(*args)
+    )
     for model in models:
         model.learn(300, reset_num_timesteps=False)
     assert same_weights(*models)
+    assert rows == {8 * 4}, "steps times contexts of one window"
 
 
 @pytest.mark.filterwarnings("ignore:Training and eval env are not of the same type")
@@ -298,6 +305,30 @@ def test_alignment_is_logged_on_request(make):
     assert {f"alignment/error_angle_{i}" for i in (1, 2, 3)} <= names
     for kind in ("relative_error", "sign_congruence", "norm_ratio"):
         assert f"alignment/{kind}_2" in names
+
+
+def test_alignment_is_logged_at_the_first_update_and_every_so_many(make):
+    model = make(alignment_interval=3)
+    model.set_logger(configure(None, []))
+    logged = []
+    for _ in range(7):
+        model.learn(8, log_interval=0, reset_num_timesteps=False)
+        names = [name for name in model.logger.name_to_value if name.startswith("alignment/")]
+        logged.append(bool(names))
+        model.logger.name_to_value.clear()
+    assert logged == [True, False, False, True, False, False, True]
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "RnnPolicy"])
+def test_carried_errors_turn_towards_the_true_ones(make, policy):
+    model = make(policy, net_arch=(20,), batch_size=32, alignment_interval=1)
+    model.learn(1, log_interval=0)
+    start = dict(model.logger.name_to_value)
+    model.learn(64 * 8 * 100, log_interval=0)
+    end = model.logger.name_to_value
+    top = len(model.policy.network.layers)
+    assert start["alignment/error_angle_1"] > 45 > 5 > end["alignment/error_angle_1"]
+    assert start[f"alignment/error_angle_{top}"] < 0.1, "the same error at the output"
 
 
 def test_alignment_costs_nothing_when_off(make, monkeypatch):

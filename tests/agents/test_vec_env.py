@@ -32,7 +32,7 @@ def rolled(env, steps=12):
 
 
 @pytest.mark.parametrize("mode", list(AutoresetMode))
-@pytest.mark.parametrize("limit", [None, 2])
+@pytest.mark.parametrize("limit", [None, 2, 3])
 def test_same_trajectories_as_single_environments(tasks, mode, limit):
     """The native lanes and DummyVecEnv of the single environment, lane for lane."""
 
