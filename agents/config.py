@@ -10,11 +10,11 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.feedback import RULES
 
-__all__ = ["Config", "Credit", "Residual", "Rule", "learning_rate_schedule", "with_changes"]
+__all__ = ["Config", "Credit", "Residual", "learning_rate_schedule", "with_changes"]
 
 Credit = Literal["paired", "one_sided", "given"]
-Rule = Literal["response", "loss", "fixed", "symmetric", "backprop"]
 Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
 Schedule = Literal["constant", "linear", "cosine"]
@@ -50,8 +50,8 @@ class Config:
     """What the probes add to the error model: an unbiased estimate of the residual, which scatters
     the more the wider the action, or its minimum-norm one, smaller by min(K, d)/d and biased
     towards the model. For wide actions."""
-    rule: Rule = "response"
-    """Where the feedback weights come from."""
+    rule: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(RULES) + "}")] = "response"
+    """Where the feedback weights come from: a name in nodepert.agents.feedback.RULES."""
     node_std: float = 0.1
     """c of the noise on hidden nodes from which feedback weights are learned."""
     batch_size: int = 64
@@ -85,7 +85,7 @@ class Config:
         for name, choices in (
             ("credit", get_args(Credit)),
             ("residual", get_args(Residual)),
-            ("rule", get_args(Rule)),
+            ("rule", tuple(RULES)),
             ("optimizer", get_args(Optimizer)),
             ("lr_schedule", get_args(Schedule)),
             ("feedback_optimizer", (*get_args(Optimizer), None)),

@@ -1,6 +1,7 @@
 """Each example runs to its end in its quick mode, and leaves what it promises."""
 
 import csv
+import importlib.util
 import os
 import pathlib
 import subprocess
@@ -80,3 +81,17 @@ def test_the_table_of_reach_goes_on_where_it_was_cut_off(tmp_path):
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     assert "3 of 4 runs are in" in run(*arguments, cwd=tmp_path)
     assert len(read(path)) == len(whole.splitlines()) - 1
+
+
+def test_presets_hold_the_step_sizes_that_the_committed_search_chose():
+    spec = importlib.util.spec_from_file_location("reach", EXAMPLES / "benchmarks" / "reach.py")
+    assert spec is not None
+    assert spec.loader is not None
+    reach = importlib.util.module_from_spec(spec)
+    sys.modules["reach"] = reach  # dataclasses look their module up
+    spec.loader.exec_module(reach)
+    rows = [variant for variant in reach.variants() if variant.name == "response"]
+    assert len(rows) == 4
+    for variant in rows:
+        preset = reach.preset_for(variant.env, variant.preset)
+        assert reach.rate_of(variant) == preset.config.learning_rate, variant.task

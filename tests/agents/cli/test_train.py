@@ -189,7 +189,7 @@ MNIST = ("train", "MNIST-v0", "--out", "run")
         ((*MNIST, "--learning-rate", "nan"), 1, "learning_rate"),
         ((*MNIST, "--steps", "many"), 2, "--steps"),
         ((*MNIST, "--learning-rate", "fast"), 2, "--learning-rate"),
-        ((*MNIST, "--rule", "magic"), 2, "response"),
+        ((*MNIST, "--rule", "magic"), 1, "response"),
         ((*MNIST, "--device", "abacus"), 2, "cuda"),
         ((*MNIST, "--stepps", "100"), 2, "--stepps"),
         ((*MNIST, "more"), 2, "more"),
