@@ -117,16 +117,23 @@ def configure(variant: Variant, learning_rate: float) -> tuple[str, Config]:
     return preset.policy, replace(preset.config, **variant.changes, learning_rate=learning_rate)
 
 
-def rate_of(variant: Variant) -> float:
-    """The step size that did best in the committed --search; the preset's where it has none."""
+def rate_of(variant: Variant, env_steps: int) -> float:
+    """The step size that did best in the committed --search.
+
+    Of the runs with this budget; where none was searched with it, of those with the other one;
+    where there is no search, the preset's.
+    """
     preset = float(preset_for(variant.env, variant.preset).config.learning_rate)  # type: ignore[arg-type]
-    tried = {
-        row.learning_rate: result["value"]
+    found = {
+        (row.env_steps, row.learning_rate): result["value"]
         for row, result in read_results(RESULTS / "search.csv").items()
         if (row.task, row.variant) == (variant.task, variant.name)
     }
-    if not tried:
+    budgets = {steps for steps, _ in found}
+    if not budgets:
         return preset
+    budget = env_steps if env_steps in budgets else variant.budgets[0]
+    tried = {rate: value for (steps, rate), value in found.items() if steps == budget}
     best = max(tried.values()) if variant.task == "xor" else min(tried.values())
     ties = [rate for rate, value in tried.items() if value == best]
     return preset if preset in ties else min(ties)
@@ -162,12 +169,12 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
     for variant in variants():
         if arguments.only and variant.task not in arguments.only:
             continue
-        rates = variant.rates if arguments.search else (rate_of(variant),)
-        budgets = variant.budgets[:1] if arguments.search else variant.budgets
         runs += [
             Run(variant.task, variant.name, steps, rate, seed)
-            for steps in budgets for rate in rates for seed in arguments.seeds
-        ]  # fmt: skip
+            for steps in variant.budgets
+            for rate in (variant.rates if arguments.search else (rate_of(variant, steps),))
+            for seed in arguments.seeds
+        ]
     return runs
 
 

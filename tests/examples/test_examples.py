@@ -94,4 +94,6 @@ def test_presets_hold_the_step_sizes_that_the_committed_search_chose():
     assert len(rows) == 4
     for variant in rows:
         preset = reach.preset_for(variant.env, variant.preset)
-        assert reach.rate_of(variant) == preset.config.learning_rate, variant.task
+        assert reach.rate_of(variant, variant.budgets[0]) == preset.config.learning_rate, (
+            variant.task
+        )
