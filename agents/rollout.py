@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from nodepert.agents.errors import NonFiniteError, PairingError
+from nodepert.agents.errors import NodepertError, NonFiniteError, PairingError
 from nodepert.agents.vec_env import autoreset_mode
 
 __all__ = ["PairedLanes", "Played"]
@@ -58,11 +59,23 @@ class PairedLanes:
 
         Returns:
             The observation of each context, shape (N, ...).
+
+        Raises:
+            PairingError: The environment can't seed each lane, or lanes with one seed differ.
         """
         repeated = (
             None if seeds is None else [s for s in seeds for _ in range(self.lanes_per_context)]
         )
-        observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
+        try:
+            observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
+        except (TypeError, ValueError, gym.error.Error) as error:
+            if repeated is None or isinstance(error, NodepertError):
+                raise
+            raise PairingError(
+                f"{self.env} does not take a list of seeds, one for each lane ({error}); lanes "
+                "can't be paired. Expected one that does, such as "
+                "gymnasium.make_vec(id, vectorization_mode='sync')"
+            ) from error
         self.resetting[:] = False
         return self._agreed(observation, "observations")
 

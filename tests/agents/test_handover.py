@@ -274,3 +274,9 @@ def test_observations_that_can_not_be_read(tasks):
 
     with pytest.raises(ConfigError, match=r"observation space.*expected a Box or Discrete"):
         NodePerturbation("MlpPolicy", Mixed, **SMALL)
+
+
+def test_a_vector_environment_that_takes_no_list_of_seeds_is_named():
+    model = NodePerturbation("MlpPolicy", gym.make_vec("CartPole-v1", 4), **SMALL)
+    with pytest.raises(PairingError, match="vectorization_mode='sync'"):
+        model.learn(8)
