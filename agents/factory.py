@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
+
 import torch
 
 from nodepert.agents.config import Config
@@ -47,6 +50,8 @@ def make_learner(
     feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
     features, dim = network.layers[0].weight.shape[1], network.layers[-1].weight.shape[0]
     device = forward[0].device
+    if isinstance(rule, LossRule):
+        warn_of_noisy_regressor(config, dim)
     feedback_rate = config.feedback_learning_rate
     return Learner(
         network,
@@ -76,3 +81,16 @@ def make_optimizer(
     if name == "adam":
         return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
     return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)
+
+
+def warn_of_noisy_regressor(config: Config, dim: int) -> None:
+    """Warns where a rule that learns from the loss would regress on a noisy output error."""
+    if config.credit == "given" or config.error_model or config.probes >= dim:
+        return
+    lanes = lanes_per_context(replace(config, probes=dim))
+    warnings.warn(
+        f"rule={config.rule!r} regresses on the output error, which probes={config.probes} leaves "
+        f"noisy: B will shrink and turn away from W (errors in variables). Use probes={dim} "
+        f"({lanes} lanes a context) or error_model=True",
+        stacklevel=2,
+    )
