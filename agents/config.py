@@ -113,11 +113,10 @@ class Config:
 
     def _check_number(self, name: str, kind: type, lowest: float) -> None:
         value = getattr(self, name)
-        if value is None or callable(value):
-            if value is None and self.__dataclass_fields__[name].default is None:
-                return
-            if name == "learning_rate" and callable(value):
-                return
+        if value is None and self.__dataclass_fields__[name].default is None:
+            return
+        if name == "learning_rate" and callable(value):
+            return
         numeric = isinstance(value, int | kind) and not isinstance(value, bool)
         if not numeric or not math.isfinite(value) or value < lowest:
             what = "an integer" if kind is int else "a finite number"

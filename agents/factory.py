@@ -46,7 +46,7 @@ def make_learner(
         learning_rate: Step size of the forward weights at the start.
         generator: Random numbers for node noise.
     """
-    forward = [p for p in network.parameters() if p.requires_grad]
+    forward = network.forward_weights
     feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
     features, dim = network.layers[0].weight.shape[1], network.layers[-1].weight.shape[0]
     device = forward[0].device

@@ -92,8 +92,7 @@ class Learner:
         if isinstance(self.rule, ResponseRule):
             self._learn_feedback_from_response(self.rule)
         if self.max_grad_norm is not None:
-            forward = [p for p in self.network.parameters() if p.requires_grad]
-            torch.nn.utils.clip_grad_norm_(forward, self.max_grad_norm)
+            torch.nn.utils.clip_grad_norm_(self.network.forward_weights, self.max_grad_norm)
         self.optimizer.step()
         if self.feedback_optimizer is not None:
             self.feedback_optimizer.step()

@@ -51,7 +51,6 @@ def error_angles(network: Network, window: Window, error: Tensor) -> dict[str, f
 
 def _errors(network: Network, window: Window, error: Tensor, path: Path) -> list[Tensor]:
     """ẽ[i] of every layer at every step, the window played again with another way down."""
-    parameters = [p for p in network.parameters() if p.requires_grad]
     kept = [(layer.path, layer.calls) for layer in network.layers]
     try:
         network.set_path(path)
@@ -62,7 +61,9 @@ def _errors(network: Network, window: Window, error: Tensor, path: Path) -> list
             step = network.step(x, restarted(state, started))
             state = step.state
             predictions.append(step.prediction)
-        torch.autograd.grad(torch.stack(predictions), parameters, error, allow_unused=True)
+        torch.autograd.grad(
+            torch.stack(predictions), network.forward_weights, error, allow_unused=True
+        )
         return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]
     finally:
         for layer, (old_path, calls) in zip(network.layers, kept, strict=True):

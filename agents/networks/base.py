@@ -57,6 +57,11 @@ class Network(nn.Module, ABC):
         """All layers, from the input to the output."""
         return [module for module in self.modules() if isinstance(module, FeedbackLinear)]
 
+    @cached_property
+    def forward_weights(self) -> list[nn.Parameter]:
+        """W and b of all layers: what errors train. B is trained by a rule, not by errors."""
+        return [weight for layer in self.layers for weight in (layer.weight, layer.bias)]
+
     def forget_calls(self) -> None:
         """Clears what the layers remember of past forward passes."""
         for layer in self.layers:
