@@ -21,6 +21,7 @@ __all__ = [
     "orthogonal_probes",
     "relative_error",
     "response_feedback_gradient",
+    "ridge_feedback",
     "sign_congruence",
 ]
 
@@ -131,6 +132,22 @@ def loss_feedback_gradient(error_above: Tensor, mismatch: Tensor) -> Tensor:
         ẽᵀ(ẽ B − λ̂) / R, shape (n_out, n_in).
     """
     return error_above.t() @ mismatch / len(mismatch)
+
+
+def ridge_feedback(second_moment: Tensor, cross_moment: Tensor, ridge: float) -> Tensor:
+    """B = (V + γI)⁻¹ S, the least-squares feedback (arXiv 1906.00889, supplement, theorems 1–2).
+
+    Args:
+        second_moment: V = Σ ẽᵀẽ, shape (n_out, n_out).
+        cross_moment: S = Σ ẽᵀλ̂, shape (n_out, n_in).
+        ridge: γ, positive, or 0 where V is invertible.
+
+    Returns:
+        B, shape (n_out, n_in).
+    """
+    identity = torch.eye(len(second_moment), dtype=second_moment.dtype, device=second_moment.device)
+    factor = torch.linalg.cholesky(second_moment + ridge * identity)
+    return torch.cholesky_solve(cross_moment, factor)
 
 
 # Metrics -------------------------------------------------------------------------------------
