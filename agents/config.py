@@ -9,8 +9,10 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
+from nodepert.agents.baselines import BASELINES
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.feedback import RULES
+from nodepert.agents.feedback import RULES, LossRule
+from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "learning_rate_schedule", "with_changes"]
 
@@ -52,8 +54,30 @@ class Config:
     towards the model. For wide actions."""
     rule: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(RULES) + "}")] = "response"
     """Where the feedback weights come from: a name in nodepert.agents.feedback.RULES."""
-    node_std: float = 0.1
-    """c of the noise on hidden nodes from which feedback weights are learned."""
+    ridge: float = 0.1
+    """γ of the rule loss_ridge: B = (V + γI)⁻¹ S."""
+    forgetting: float = 1.0
+    """What loss_ridge multiplies V and S by before each update; 1 keeps all that was seen."""
+    node_noise: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(NOISES) + "}")] = "gaussian"
+    """Kind of the noise on hidden nodes: a name in nodepert.agents.node_noise.NOISES."""
+    node_std: float | tuple[float, ...] = 0.1
+    """c of the noise on hidden nodes from which feedback weights are learned: one for all hidden
+    layers, or one for each."""
+    node_probability: float = 0.1
+    """p, with which sparse noise perturbs each node."""
+    authors_scaling: bool = False
+    """Divide the estimate of sparse noise by c² in place of p c², as the authors' code does."""
+    node_baseline: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(BASELINES) + "}")] = (
+        "antithetic"
+    )
+    """What is taken off the loss under node noise, for rules that learn from it: a name in
+    nodepert.agents.baselines.BASELINES."""
+    warmup: int = 0
+    """So many updates at the start are of the feedback weights alone."""
+    forward_interval: int = 1
+    """Updates from one step of the forward weights to the next; 0 is never."""
+    feedback_interval: int = 1
+    """The same of the feedback weights."""
     batch_size: int = 64
     """N, contexts shown at once (each on several lanes)."""
     n_steps: int | None = None
@@ -68,12 +92,17 @@ class Config:
     """How the step size falls over the run."""
     momentum: float = 0.0
     """Momentum of sgd."""
+    weight_decay: float = 0.0
+    """Of the forward weights, decoupled from the gradient; of B too where it learns as W does
+    (matched)."""
     max_grad_norm: float | None = None
     """Clip the gradient of the forward weights at this norm."""
     feedback_optimizer: Optimizer | None = None
     """Optimiser of the feedback weights. Default: the rule's own."""
     feedback_learning_rate: float | None = None
     """Step size of the feedback weights. Default: the rule's own."""
+    max_feedback_grad_norm: float | None = None
+    """Clip the gradient of the feedback weights at this norm."""
     net_arch: tuple[int, ...] | None = None
     """Widths of the hidden layers. Default: the policy's own."""
     activation: str | tuple[str, ...] | None = None
@@ -86,6 +115,8 @@ class Config:
             ("credit", get_args(Credit)),
             ("residual", get_args(Residual)),
             ("rule", tuple(RULES)),
+            ("node_noise", tuple(NOISES)),
+            ("node_baseline", tuple(BASELINES)),
             ("optimizer", get_args(Optimizer)),
             ("lr_schedule", get_args(Schedule)),
             ("feedback_optimizer", (*get_args(Optimizer), None)),
@@ -97,19 +128,41 @@ class Config:
             ("batch_size", 1),
             ("n_steps", 1),
             ("alignment_interval", 0),
+            ("warmup", 0),
+            ("forward_interval", 0),
+            ("feedback_interval", 0),
         ):
             self._check_number(name, int, lowest)
-        for name in ("probe_std", "node_std", "learning_rate", "momentum", "max_grad_norm",
-                     "feedback_learning_rate"):  # fmt: skip
+        for name in ("probe_std", "learning_rate", "momentum", "max_grad_norm", "weight_decay",
+                     "feedback_learning_rate", "max_feedback_grad_norm", "ridge", "forgetting",
+                     "node_probability"):  # fmt: skip
             self._check_number(name, float, 0.0)
-        if not isinstance(self.error_model, bool):
-            raise ConfigError(f"error_model={self.error_model!r}: expected True or False")
+        for name in ("forgetting", "node_probability"):
+            value = getattr(self, name)
+            if not 0 < value <= 1:
+                raise ConfigError(f"{name}={value!r}: expected a number above 0, at most 1")
+        for name in ("error_model", "authors_scaling"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name}={getattr(self, name)!r}: expected True or False")
+        self._check_node_std()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
-        if self.node_std == 0 and self.rule == "loss":
-            raise ConfigError("node_std=0: expected a positive number, or a rule other than 'loss'")
         if self.error_model and self.credit == "given":
             raise ConfigError("error_model=True: needs probes, expected credit other than 'given'")
+
+    def _check_node_std(self) -> None:
+        stds = self.node_std if isinstance(self.node_std, tuple) else (self.node_std,)
+        for std in stds:
+            if isinstance(std, bool) or not isinstance(std, int | float) or not 0 <= std < math.inf:
+                raise ConfigError(
+                    f"node_std={self.node_std!r}: expected a finite number of at least 0, or a "
+                    "tuple with one for each hidden layer"
+                )
+        if 0 in stds and issubclass(RULES[self.rule], LossRule):
+            raise ConfigError(
+                f"node_std={self.node_std!r}: rule={self.rule!r} learns from the loss under node "
+                "noise, expected positive numbers, or another rule"
+            )
 
     def _check_number(self, name: str, kind: type, lowest: float) -> None:
         value = getattr(self, name)

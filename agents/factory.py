@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import torch
 
+from nodepert.agents.baselines import BASELINES
 from nodepert.agents.config import Config
-from nodepert.agents.feedback import RULES, FeedbackRule, LossRule
-from nodepert.agents.learner import Learner
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.feedback import RULES, FeedbackRule, LossRule, UpdateRule
+from nodepert.agents.learner import Cadence, Learner
 from nodepert.agents.networks import Network
+from nodepert.agents.node_noise import NOISES, NodeNoise, Sparse
+from nodepert.agents.node_probe import NodeProbe, node_lanes
 from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
-from nodepert.agents.window import NodeProbe
 
 __all__ = ["lanes_per_context", "make_estimator", "make_learner", "make_optimizer"]
 
@@ -26,61 +29,116 @@ def make_estimator(config: Config) -> OutputError:
 
 def lanes_per_context(config: Config) -> int:
     """M, how many lanes show each context."""
-    node_lanes = NodeProbe.lanes if issubclass(RULES[config.rule], LossRule) else 0
-    return make_estimator(config).lanes + node_lanes
+    estimator = make_estimator(config)
+    if not issubclass(RULES[config.rule], LossRule):
+        return estimator.lanes
+    return estimator.lanes + node_lanes(BASELINES[config.node_baseline], estimator)
 
 
 def make_learner(
-    config: Config,
-    rule: FeedbackRule,
-    network: Network,
-    learning_rate: float,
-    generator: torch.Generator,
+    config: Config, network: Network, learning_rate: float, generator: torch.Generator
 ) -> Learner:
     """The learner of a network.
 
     Args:
         config: Hyperparameters.
-        rule: Where feedback weights come from.
         network: What learns.
         learning_rate: Step size of the forward weights at the start.
         generator: Random numbers for node noise.
     """
     forward = network.forward_weights
     feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
-    features, dim = network.layers[0].weight.shape[1], network.layers[-1].weight.shape[0]
+    features, dim = network.layers[0].weight[0].numel(), network.layers[-1].weight.shape[0]
     device = forward[0].device
-    if isinstance(rule, LossRule):
+    rule_class = RULES[config.rule]
+    rules = [rule.to(device) for rule in make_rules(config, network)]
+    noise = make_noise(config, len(network.hidden_shapes))
+    estimator, node_probe = make_estimator(config), None
+    if issubclass(rule_class, LossRule):
         warn_of_noisy_regressor(config, dim)
-    feedback_rate = config.feedback_learning_rate
+        baseline = BASELINES[config.node_baseline](features).to(device)
+        node_probe = NodeProbe(network, noise, baseline, estimator, generator)
+    as_weights = issubclass(rule_class, UpdateRule)
+    rate = config.feedback_learning_rate
     return Learner(
         network,
-        make_estimator(config),
+        estimator,
         ErrorModel(features, dim).to(device) if config.error_model else None,
         config.residual,
-        rule,
-        NodeProbe(network, config.node_std, generator) if isinstance(rule, LossRule) else None,
-        make_optimizer(config.optimizer, forward, learning_rate, config.momentum),
+        rules,
+        noise,
+        node_probe,
         make_optimizer(
-            config.feedback_optimizer or rule.optimizer,
+            config.optimizer,
+            forward + feedback if as_weights else forward,
+            learning_rate,
+            config.momentum,
+            config.weight_decay,
+        ),
+        make_optimizer(
+            config.feedback_optimizer or rule_class.optimizer,
             feedback,
-            rule.learning_rate if feedback_rate is None else feedback_rate,
+            rule_class.learning_rate if rate is None else rate,
         )
-        if feedback
+        if feedback and not as_weights
         else None,
-        node_std=config.node_std,
+        cadence=Cadence(config.warmup, config.forward_interval, config.feedback_interval),
         max_grad_norm=config.max_grad_norm,
+        max_feedback_grad_norm=config.max_feedback_grad_norm,
         generator=generator,
     )
 
 
+def make_rules(config: Config, network: Network) -> list[FeedbackRule]:
+    """One rule for each set of hidden nodes."""
+    rule_class = RULES[config.rule]
+    rules = []
+    for hidden in range(len(network.hidden_shapes)):
+        rule = rule_class(**{name: getattr(config, name) for name in rule_class.hyperparameters})
+        feedbacks = [layer.feedback for layer, _ in network.readers(hidden)]
+        rule.prepare([tuple(one.shape) for one in feedbacks if one is not None])
+        rules.append(rule)
+    return rules
+
+
+def make_noise(config: Config, hidden_layers: int) -> NodeNoise:
+    """The node noise.
+
+    Raises:
+        ConfigError: ``node_std`` has another number of entries than the network hidden layers.
+    """
+    stds = config.node_std
+    if not isinstance(stds, tuple):
+        stds = (stds,) * hidden_layers
+    if len(stds) != hidden_layers:
+        raise ConfigError(
+            f"node_std={config.node_std!r}: expected one number, or one for each of the "
+            f"{hidden_layers} hidden layers"
+        )
+    if config.node_noise == "sparse":
+        return Sparse(stds, config.node_probability, config.authors_scaling)
+    return NOISES[config.node_noise](stds)
+
+
 def make_optimizer(
-    name: str, parameters: list[torch.nn.Parameter], learning_rate: float, momentum: float = 0.0
+    name: str,
+    parameters: list[torch.nn.Parameter],
+    learning_rate: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
     """The torch optimiser of a config."""
     if name == "adam":
-        return torch.optim.Adam(parameters, lr=learning_rate, fused=True)
-    return torch.optim.SGD(parameters, lr=learning_rate, momentum=momentum)
+        return torch.optim.Adam(
+            parameters,
+            lr=learning_rate,
+            weight_decay=weight_decay,
+            decoupled_weight_decay=True,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        parameters, lr=learning_rate, momentum=momentum, weight_decay=weight_decay
+    )
 
 
 def warn_of_noisy_regressor(config: Config, dim: int) -> None:

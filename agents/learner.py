@@ -8,21 +8,53 @@ B[i] from node noise                    (nodepert.agents.feedback)
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nodepert.agents.config import Residual
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.feedback import FeedbackRule, LossRule, ResponseRule
-from nodepert.agents.maths import gaussian_probes, node_perturbation
-from nodepert.agents.networks import FeedbackLinear, Network
+from nodepert.agents.feedback import FeedbackRule, LossRule, ResponseRule, UpdateRule
+from nodepert.agents.feedback_learning import (
+    learn_from_loss,
+    learn_from_response,
+    learn_from_update,
+)
+from nodepert.agents.networks import Network
+from nodepert.agents.node_noise import NodeNoise
+from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import ErrorModel, OutputError, ProbeError
-from nodepert.agents.window import NodeProbe, Window
+from nodepert.agents.window import Window
 
-__all__ = ["Learner"]
+__all__ = ["Cadence", "Learner"]
+
+
+@dataclass(frozen=True)
+class Cadence:
+    """When which weights take a step, counted in updates from 1."""
+
+    warmup: int
+    """So many updates at the start are of B alone."""
+    forward_interval: int
+    """Updates from one step of W to the next; 0 is never."""
+    feedback_interval: int
+    """The same of B."""
+
+    def forward_due(self, update: int) -> bool:
+        """Whether W takes a step."""
+        return update > self.warmup and due(update, self.forward_interval)
+
+    def feedback_due(self, update: int) -> bool:
+        """Whether B takes a step."""
+        return due(update, self.feedback_interval)
+
+
+def due(update: int, interval: int) -> bool:
+    """Whether something that happens every ``interval`` updates happens in this one."""
+    return interval > 0 and update % interval == 0
 
 
 class Learner:
@@ -33,12 +65,14 @@ class Learner:
         estimator: Reads the output error from the losses.
         error_model: Its control variate, or None.
         residual: What of the probes' residual is added to it.
-        rule: Where feedback weights come from.
-        node_probe: The node noise of a rule that learns from the loss, or None.
-        optimizer: Of the forward weights.
-        feedback_optimizer: Of the feedback weights; None where there are none to learn.
-        node_std: Standard deviation c of the node noise.
+        rules: Where feedback weights come from, one for each set of hidden nodes.
+        noise: The node noise.
+        node_probe: Tries the node noise on the loss, for rules that learn from it; or None.
+        optimizer: Of the forward weights, and of B where it learns as W does.
+        feedback_optimizer: Of the feedback weights; None where none learns on its own.
+        cadence: When which of the two take a step.
         max_grad_norm: Clip the forward gradient at this norm, or None.
+        max_feedback_grad_norm: Clip the gradient of B at this norm, or None.
         generator: Random numbers for the node noise.
     """
 
@@ -48,34 +82,52 @@ class Learner:
         estimator: OutputError,
         error_model: ErrorModel | None,
         residual: Residual,
-        rule: FeedbackRule,
+        rules: Sequence[FeedbackRule],
+        noise: NodeNoise,
         node_probe: NodeProbe | None,
         optimizer: torch.optim.Optimizer,
         feedback_optimizer: torch.optim.Optimizer | None,
         *,
-        node_std: float,
+        cadence: Cadence,
         max_grad_norm: float | None,
+        max_feedback_grad_norm: float | None,
         generator: torch.Generator,
     ) -> None:
         self.network = network
         self.estimator = estimator
         self.error_model = error_model
         self.residual = residual
-        self.rule = rule
+        self.rules = rules
+        self.noise = noise
         self.node_probe = node_probe
         self.optimizer = optimizer
         self.feedback_optimizer = feedback_optimizer
-        self.node_std = node_std
+        self.cadence = cadence
         self.max_grad_norm = max_grad_norm
+        self.max_feedback_grad_norm = max_feedback_grad_norm
         self.generator = generator
 
+    @property
+    def memory(self) -> nn.ModuleDict:
+        """All that is learned besides the network's weights."""
+        parts: dict[str, nn.Module] = {"rules": nn.ModuleList(self.rules)}
+        if self.error_model is not None:
+            parts["error_model"] = self.error_model
+        if self.node_probe is not None:
+            parts["baseline"] = self.node_probe.baseline
+        return nn.ModuleDict(parts)
+
     def learn_from(
-        self, window: Window, before_update: Callable[[Tensor], None] | None = None
+        self,
+        window: Window,
+        update: int,
+        before_update: Callable[[Tensor], None] | None = None,
     ) -> None:
         """One update of W and B; none from a window in which lanes were only reset.
 
         Args:
             window: What to learn from.
+            update: Which update this is, from 1.
             before_update: Told ê, shape (T, N, d), before W and B change, for measurements.
         """
         if not torch.stack(window.valid).any():
@@ -84,19 +136,40 @@ class Learner:
         error, model = self.output_error(window)
         if before_update is not None:
             before_update(error)
-        if isinstance(self.rule, LossRule):
-            # The model is less noisy than the estimate that it helped to make.
-            regressor = error if model is None else model
-            self._learn_feedback_from_loss(self.rule, window, regressor)
-        self._carry_down(window, error)
-        if isinstance(self.rule, ResponseRule):
-            self._learn_feedback_from_response(self.rule)
-        if self.max_grad_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.network.forward_weights, self.max_grad_norm)
-        self.optimizer.step()
-        if self.feedback_optimizer is not None:
-            self.feedback_optimizer.step()
+        # What is less noisy than the estimate that it helped to make.
+        regressor = error if model is None else model
+        feedback_due = self.cadence.feedback_due(update)
+        if feedback_due and self._learns_by(LossRule):
+            self._carry_down(window, regressor, keep_graph=regressor is not error)
+            learn_from_loss(
+                self.network, cast("Sequence[LossRule]", self.rules), self.noise, window
+            )
+            if regressor is not error:
+                self._carry_down(window, error)
+        else:
+            self._carry_down(window, error)
+        self._scale_gradients(window)
+        if feedback_due and self._learns_by(ResponseRule):
+            answering = cast("Sequence[ResponseRule]", self.rules)
+            learn_from_response(self.network, answering, self.noise, self.generator)
+        if self._learns_by(UpdateRule):
+            learn_from_update(self.network, cast("Sequence[UpdateRule]", self.rules))
+        self._step(update)
         self.network.forget_calls()
+
+    def _step(self, update: int) -> None:
+        """Steps of the optimisers, as the cadence has it."""
+        if self.cadence.forward_due(update):
+            self.optimizer.step()
+        if self.feedback_optimizer is None or not self.cadence.feedback_due(update):
+            return
+        if self.max_feedback_grad_norm is not None:
+            feedbacks = self.feedback_optimizer.param_groups[0]["params"]
+            torch.nn.utils.clip_grad_norm_(feedbacks, self.max_feedback_grad_norm)
+        self.feedback_optimizer.step()
+
+    def _learns_by(self, kind: type[FeedbackRule]) -> bool:
+        return bool(self.rules) and isinstance(self.rules[0], kind)
 
     def output_error(self, window: Window) -> tuple[Tensor, Tensor | None]:
         """ê, and the error model's part of it, each (T, N, d), 0 in invalid steps.
@@ -131,61 +204,15 @@ class Learner:
         return 1.0 if self.residual == "unbiased" else min(count, dim) / dim
 
     def _carry_down(self, window: Window, error: Tensor, keep_graph: bool = False) -> None:
-        """Backward pass from ê, averaged over the valid steps of all contexts."""
+        """Backward pass from ê: errors in the layers' calls, gradients summed over all steps."""
         predictions = torch.stack([step.prediction for step in window.steps])
-        count = torch.stack(window.valid).sum().clamp(min=1)
         self.optimizer.zero_grad(set_to_none=True)
-        predictions.backward(error / count, retain_graph=keep_graph)
+        predictions.backward(error, retain_graph=keep_graph)
 
-    def _learn_feedback_from_response(self, rule: ResponseRule) -> None:
-        """B[i+1] from Δz[i+1] ≈ ξ[i] B[i+1]ᵀ, at every layer on its own."""
-        for layer in self.network.layers:
-            if layer.feedback is None:
-                continue
-            activity = torch.cat([call.input.detach() for call in layer.calls])  # h, [R, n_in]
-            answer = torch.cat([call.output for call in layer.calls])  # z, [R, n_out]
-            noise = gaussian_probes(activity.shape, self.node_std, self.generator)
-            with torch.no_grad():
-                response = layer(activity + noise) - answer
-            layer.feedback.grad = rule.gradient(layer.feedback, noise, response)
-
-    def _learn_feedback_from_loss(self, rule: LossRule, window: Window, regressor: Tensor) -> None:
-        """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / c²."""
-        self._carry_down(window, regressor, keep_graph=True)
-        count = int(torch.stack(window.valid).sum().clamp(min=1))
-        future = loss_to_come(window)  # [T, N]
-        for i in range(len(self.network.hidden_sizes)):
-            noise = torch.stack([step_noise[i] for step_noise in window.node_noise])  # [T, N, n]
-            estimate = node_perturbation(future, noise, self.node_std**2).flatten(0, 1)
-            readers = self.network.readers(i)
-            errors = [count * errors_above(layer, lag, window) for layer, lag in readers]
-            feedbacks = [cast(Tensor, layer.feedback) for layer, _ in readers]
-            gradients = rule.gradients(feedbacks, errors, estimate)
-            for feedback, gradient in zip(feedbacks, gradients, strict=True):
-                feedback.grad = gradient
-
-
-def loss_to_come(window: Window) -> Tensor:
-    """Σ of node noise's change of the loss from each step to the end of episode or window."""
-    changes = torch.stack(window.node_changes) * torch.stack(window.valid)  # [T, N]
-    future = torch.zeros_like(changes)
-    running = torch.zeros_like(changes[0])
-    for t in reversed(range(len(changes))):
-        running = running + changes[t]
-        future[t] = running
-        running = running.masked_fill(window.started[t], 0.0)
-    return future
-
-
-def errors_above(layer: FeedbackLinear, lag: int, window: Window) -> Tensor:
-    """ẽ of a layer that reads the nodes ``lag`` steps later, (T·N, n_out); 0 past the end."""
-    rows = []
-    for t in range(len(window.steps)):
-        if t + lag < len(layer.calls):
-            error = layer.calls[t + lag].error
-            if lag:
-                error = error.masked_fill(window.started[t + lag][:, None], 0.0)
-        else:
-            error = torch.zeros_like(layer.calls[0].error)
-        rows.append(error)
-    return torch.cat(rows)
+    def _scale_gradients(self, window: Window) -> None:
+        """From sums to means over the valid steps of all contexts, at most so long."""
+        count = torch.stack(window.valid).sum()
+        for weight in self.network.forward_weights:
+            cast(Tensor, weight.grad).div_(count)
+        if self.max_grad_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.network.forward_weights, self.max_grad_norm)

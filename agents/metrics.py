@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.maths import angle_degrees, relative_error, sign_congruence
-from nodepert.agents.networks import Network, Path
-from nodepert.agents.window import Window, restarted
+from nodepert.agents.networks import Network, Path, restarted
+from nodepert.agents.window import Window
 
 __all__ = ["alignment", "error_angles", "weight_alignment"]
 
@@ -24,10 +24,10 @@ def alignment(network: Network, window: Window, error: Tensor) -> dict[str, floa
 
 
 def weight_alignment(network: Network) -> dict[str, float]:
-    """Of each layer with feedback: angle(W, B) in degrees, ‖W−B‖/‖W‖, signs that agree, ‖B‖/‖W‖."""
+    """angle(W, B) in degrees, ‖W−B‖/‖W‖, share of equal signs, ‖B‖/‖W‖, where B is of W's shape."""
     metrics: dict[str, float] = {}
     for i, layer in enumerate(network.layers, start=1):
-        if layer.feedback is None:
+        if layer.feedback is None or layer.feedback.shape != layer.weight.shape:
             continue
         weight, feedback = layer.weight.detach(), layer.feedback.detach()
         metrics[f"weight_angle_{i}"] = angle_degrees(weight, feedback)
@@ -39,23 +39,24 @@ def weight_alignment(network: Network) -> dict[str, float]:
 
 def error_angles(network: Network, window: Window, error: Tensor) -> dict[str, float]:
     """Angle between ẽ[i] and what the transposed weights carry of the same ê, in degrees."""
-    if all(layer.feedback is None for layer in network.layers):
+    paths = [layer.path for layer in network.layers]
+    if set(paths) <= {"transpose", "autograd"}:
         return {}
-    carried = _errors(network, window, error, "feedback")
-    true = _errors(network, window, error, "transpose")
+    carried = _errors(network, window, error, paths)
+    true = _errors(network, window, error, ["transpose"] * len(paths))
     return {
         f"error_angle_{i}": angle_degrees(ours, theirs)
         for i, (ours, theirs) in enumerate(zip(carried, true, strict=True), start=1)
     }
 
 
-def _errors(network: Network, window: Window, error: Tensor, path: Path) -> list[Tensor]:
-    """ẽ[i] of every layer at every step, the window played again with another way down."""
-    kept = [(layer.path, layer.calls) for layer in network.layers]
+def _errors(network: Network, window: Window, error: Tensor, paths: list[Path]) -> list[Tensor]:
+    """ẽ[i] of every layer at every step, the window played again with each layer's way down."""
+    kept = [(layer.path, list(layer.calls)) for layer in network.layers]
     try:
-        network.set_path(path)
-        for layer in network.layers:
-            layer.calls = []
+        for layer, path in zip(network.layers, paths, strict=True):
+            layer.path = path
+            layer.calls.clear()
         state, predictions = window.start, []
         for x, started in zip(window.inputs, window.started, strict=True):
             step = network.step(x, restarted(state, started))
@@ -67,4 +68,4 @@ def _errors(network: Network, window: Window, error: Tensor, path: Path) -> list
         return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]
     finally:
         for layer, (old_path, calls) in zip(network.layers, kept, strict=True):
-            layer.path, layer.calls = old_path, calls
+            layer.path, layer.calls[:] = old_path, calls

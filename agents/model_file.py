@@ -86,8 +86,7 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
     tensors = {**moment.tensors, **with_prefix("policy", model.policy.state_dict())}
     for name, optimizer in model.optimizers.items():
         tensors.update(with_prefix(name, optimizer_to_tensors(optimizer)))
-    if model.error_model is not None:
-        tensors.update(with_prefix("error_model", model.error_model.state_dict()))
+    tensors.update(with_prefix("memory", model.memory.state_dict()))
     return document, tensors
 
 
@@ -136,8 +135,7 @@ def restore(
     """
     try:
         model.policy.load_state_dict(without_prefix("policy", tensors))
-        if model.error_model is not None:
-            model.error_model.load_state_dict(without_prefix("error_model", tensors))
+        model.memory.load_state_dict(without_prefix("memory", tensors))
         for name, optimizer in model.optimizers.items():
             optimizer_from_tensors(optimizer, without_prefix(name, tensors))
         state = tensors["generator"].cpu()
@@ -214,9 +212,9 @@ def config_from_json(document: dict[str, Any], changes: dict[str, Any]) -> Confi
             "pass it again, load(..., learning_rate=...)"
         )
     document = {**document, "learning_rate": learning_rate}
-    for name in ("net_arch", "activation"):
-        if isinstance(document.get(name), list):
-            document[name] = tuple(document[name])
+    for name, value in document.items():
+        if isinstance(value, list):
+            document[name] = tuple(value)
     try:
         saved = Config(**document)
     except TypeError as error:

@@ -35,7 +35,7 @@ from nodepert.agents.model_file import (
     restore,
     to_parts,
 )
-from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
 from nodepert.agents.vec_env import SB3VecEnv
@@ -77,6 +77,7 @@ class NodePerturbation(BaseAlgorithm):
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
         "MlpPolicy": MlpPolicy,
         "RnnPolicy": RnnPolicy,
+        "CnnPolicy": CnnPolicy,
     }
     policy: FeedbackPolicy
 
@@ -183,23 +184,22 @@ class NodePerturbation(BaseAlgorithm):
     def _setup_model(self) -> None:
         """Creates policy, optimisers and learner."""
         config = self.config
-        rule = RULES[config.rule]()
         self._setup_lr_schedule()
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space,
             self.action_space,
             action_scale=self.action_scale,
-            path=rule.path,
+            path=RULES[config.rule].path,
             # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
             generator=torch.Generator().manual_seed(self.generator.initial_seed()),
             **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
         ).to(self.device)
         self.learner = make_learner(
-            config, rule, self.policy.network, self.lr_schedule(1.0), self.generator
+            config, self.policy.network, self.lr_schedule(1.0), self.generator
         )
         self.optimizer = self.learner.optimizer
         self.feedback_optimizer = self.learner.feedback_optimizer
-        self.error_model = self.learner.error_model
+        self.memory = self.learner.memory
 
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = learning_rate_schedule(self.config)
@@ -365,7 +365,8 @@ class NodePerturbation(BaseAlgorithm):
         self._n_updates += 1
         every = self.config.alignment_interval
         due = every and (self._n_updates - 1) % every == 0
-        self.learner.learn_from(window, partial(self._measure, window) if due else None)
+        measure = partial(self._measure, window) if due else None
+        self.learner.learn_from(window, self._n_updates, measure)
         losses, valid = torch.stack(window.losses).mean(-1), torch.stack(window.valid)
         if valid.any():
             self._loss_window.append(float(losses[valid].mean()))
@@ -402,8 +403,8 @@ class NodePerturbation(BaseAlgorithm):
         return optimizers
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
-        model = [] if self.error_model is None else ["error_model"]
-        return ["policy", *self.optimizers, *model], []
+        memory = ["memory"] if self.memory.state_dict() else []
+        return ["policy", *self.optimizers, *memory], []
 
     def save(
         self,

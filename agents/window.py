@@ -12,12 +12,12 @@ from torch import Tensor
 
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import NonFiniteError
-from nodepert.agents.maths import gaussian_probes
-from nodepert.agents.networks import Network, Step
+from nodepert.agents.networks import Network, Step, restarted
+from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import OutputError, ProbeError
 from nodepert.agents.rollout import PairedLanes, Played
 
-__all__ = ["NodeProbe", "Situation", "Window", "collect"]
+__all__ = ["Situation", "Window", "collect"]
 
 
 @dataclass
@@ -39,44 +39,11 @@ class Window:
     centres: list[Tensor] = field(default_factory=list)  # predictions probed around, [N, d]
     offsets: list[Tensor] = field(default_factory=list)  # [N, M, d]
     losses: list[Tensor] = field(default_factory=list)  # [N, M]
-    node_changes: list[Tensor] = field(default_factory=list)  # (L⁺ − L⁻)/2 of node noise, [N]
-    node_noise: list[list[Tensor]] = field(default_factory=list)  # ξ[i], [N, n_i]
+    node_changes: list[Tensor] = field(default_factory=list)  # what node noise did to the loss, [N]
+    node_noise: list[list[Tensor]] = field(default_factory=list)  # ξ[i], [N, *shape_i]
     gradients: list[Tensor] = field(default_factory=list)  # ∂L/∂prediction, where given, [N, d]
     valid: list[Tensor] = field(default_factory=list)  # [N]
     started: list[Tensor] = field(default_factory=list)  # before each step, [N]
-
-
-class NodeProbe:
-    """Noise on the hidden nodes, in two copies of the network's state: one with +ξ, one with −ξ.
-
-    Args:
-        network: Whose nodes are perturbed.
-        std: Standard deviation c of ξ.
-        generator: Random numbers for ξ.
-    """
-
-    lanes = 2
-
-    def __init__(self, network: Network, std: float, generator: torch.Generator) -> None:
-        self.network, self.std, self.generator = network, std, generator
-        self._states: list[Tensor | None] = [None, None]
-
-    def restart(self, state: Tensor | None) -> None:
-        """Both copies go back to the clean state."""
-        self._states = [state, state]
-
-    @torch.no_grad()
-    def step(self, x: Tensor, started: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Predictions of both copies, shape (N, 2, d), and the noise ξ[i] of each layer."""
-        sizes = self.network.hidden_sizes
-        noise = [gaussian_probes((len(x), n), self.std, self.generator) for n in sizes]
-        predictions = []
-        for copy, sign in enumerate((1, -1)):
-            state = restarted(self._states[copy], started)
-            step = self.network.step(x, state, [sign * xi for xi in noise])
-            self._states[copy] = step.state
-            predictions.append(step.prediction)
-        return torch.stack(predictions, dim=1), noise
 
 
 def collect(
@@ -122,7 +89,7 @@ def collect(
         centre = step.prediction.detach()
         offsets = estimator.offsets(len(x), actions.dim, generator)
         if node_probe is not None:
-            perturbed, noise = node_probe.step(x, started)
+            perturbed, noise = node_probe.step(x, started, centre)
             offsets = torch.cat([offsets, perturbed - centre[:, None]], dim=1)
             window.node_noise.append(noise)
         centre, offsets = actions.contain(centre, offsets)
@@ -133,8 +100,7 @@ def collect(
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
         window.losses.append(losses[:, : estimator.lanes])
         if node_probe is not None:
-            change = (losses[:, -2] - losses[:, -1]) / 2
-            window.node_changes.append(change.to(x.dtype))
+            window.node_changes.append(node_probe.change(losses, x).to(x.dtype))
         info = played.info.get("final_info", played.info)
         if not isinstance(estimator, ProbeError) and "action_gradient" in info:
             gradient = step_gradient(info, played.info, lanes)
@@ -152,11 +118,6 @@ def collect(
         if not on_step(played):
             return None
     return window
-
-
-def restarted(state: Tensor | None, started: Tensor) -> Tensor | None:
-    """The state, blank where an episode starts."""
-    return None if state is None else state.masked_fill(started[:, None], 0.0)
 
 
 def step_gradient(

@@ -23,8 +23,7 @@ class Loss(LossRule):
     learning_rate = 1e-3
 
     def gradients(
-        self, feedbacks: Sequence[Tensor], errors: Sequence[Tensor], estimate: Tensor
+        self, feedbacks: Sequence[Tensor], sources: Sequence[Tensor], mismatches: Sequence[Tensor]
     ) -> list[Tensor]:
         """ẽᵀ(Σ ẽ B − λ̂) / R for each layer that reads the nodes."""
-        carried = sum(error @ feedback for error, feedback in zip(errors, feedbacks, strict=True))
-        return [loss_feedback_gradient(error, carried - estimate) for error in errors]
+        return [loss_feedback_gradient(*pair) for pair in zip(sources, mismatches, strict=True)]

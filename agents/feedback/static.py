@@ -1,4 +1,4 @@
-"""Rules that learn nothing: random feedback, and the two oracles."""
+"""Rules that learn nothing: random feedback, the signs of the weights, and the two oracles."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from typing import ClassVar
 from nodepert.agents.feedback.base import FeedbackRule
 from nodepert.agents.networks import Path
 
-__all__ = ["Backprop", "Fixed", "Symmetric"]
+__all__ = ["Backprop", "Fixed", "SignSymmetric", "Symmetric"]
 
 
 class Fixed(FeedbackRule):
     """Feedback alignment: B is random and never changes (Lillicrap et al. 2016)."""
 
     path: ClassVar[Path] = "feedback"
+
+
+class SignSymmetric(FeedbackRule):
+    """B = sign(W) · the weights' initial standard deviation (Liao et al. 2016, uSF)."""
+
+    path: ClassVar[Path] = "sign"
 
 
 class Symmetric(FeedbackRule):

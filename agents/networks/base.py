@@ -15,9 +15,9 @@ from functools import cached_property
 
 from torch import Tensor, nn
 
-from nodepert.agents.networks.layer import FeedbackLinear, Path
+from nodepert.agents.networks.layer import FeedbackLayer, Path
 
-__all__ = ["Network", "Step"]
+__all__ = ["Network", "Step", "restarted"]
 
 
 @dataclass
@@ -26,13 +26,14 @@ class Step:
 
     prediction: Tensor  # [N, d]
     state: Tensor | None  # [N, n], recurrent state for the next step
-    hidden: list[Tensor]  # h[i] of each hidden layer, [N, n_i]
+    hidden: list[Tensor]  # h[i] of each hidden layer, [N, *shape_i]
 
 
 class Network(nn.Module, ABC):
     """A stack of feedback layers that maps observations to predictions, one step at a time."""
 
-    hidden_sizes: tuple[int, ...]
+    hidden_shapes: tuple[tuple[int, ...], ...]
+    """Of the nodes of each hidden layer, without the batch."""
 
     @abstractmethod
     def step(self, x: Tensor, state: Tensor | None, noise: Sequence[Tensor] | None = None) -> Step:
@@ -49,13 +50,13 @@ class Network(nn.Module, ABC):
         """The state at an episode's start, or None for a network that has none."""
 
     @abstractmethod
-    def readers(self, hidden: int) -> list[tuple[FeedbackLinear, int]]:
+    def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """Which layers read a hidden layer's nodes, and how many steps later."""
 
     @cached_property
-    def layers(self) -> list[FeedbackLinear]:
+    def layers(self) -> list[FeedbackLayer]:
         """All layers, from the input to the output."""
-        return [module for module in self.modules() if isinstance(module, FeedbackLinear)]
+        return [module for module in self.modules() if isinstance(module, FeedbackLayer)]
 
     @cached_property
     def forward_weights(self) -> list[nn.Parameter]:
@@ -71,3 +72,8 @@ class Network(nn.Module, ABC):
         """Chooses what carries errors from now on, for measurements."""
         for layer in self.layers:
             layer.path = path
+
+
+def restarted(state: Tensor | None, started: Tensor) -> Tensor | None:
+    """The state, blank where an episode starts."""
+    return None if state is None else state.masked_fill(started[:, None], 0.0)

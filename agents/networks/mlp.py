@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.errors import ConfigError
-from nodepert.agents.networks.activations import make_activation
+from nodepert.agents.networks.activations import gains_for, make_activation, names_for
 from nodepert.agents.networks.base import Network, Step
-from nodepert.agents.networks.layer import FeedbackLinear, Path
+from nodepert.agents.networks.layer import FeedbackLayer, FeedbackLinear, Path
 
 __all__ = ["MLP"]
 
@@ -27,6 +25,8 @@ class MLP(Network):
         activation: σ, one for all hidden layers or one name each.
         path: What carries the error.
         generator: Random numbers for the initial weights.
+        init_gain: Weights start as N(0, gain² / n_in). None: √2 before a ReLU (He et al. 2015),
+            else 1.
     """
 
     def __init__(
@@ -38,24 +38,23 @@ class MLP(Network):
         activation: str | Sequence[str],
         path: Path,
         generator: torch.Generator,
+        init_gain: float | None = None,
     ) -> None:
         super().__init__()
-        self.hidden_sizes = tuple(hidden_sizes)
-        names = [activation] * len(hidden_sizes) if isinstance(activation, str) else activation
-        if len(names) != len(hidden_sizes):
-            raise ConfigError(
-                f"activation={activation!r}: expected one name, or one for each of the "
-                f"{len(hidden_sizes)} hidden layers"
-            )
+        self.hidden_shapes = tuple((n,) for n in hidden_sizes)
+        names = names_for(activation, len(hidden_sizes))
         self.activations = nn.ModuleList(make_activation(name) for name in names)
         sizes = [n_in, *hidden_sizes, n_out]
-        gains = [math.sqrt(2) if name == "relu" else 1.0 for name in names] + [1.0]
+        gains = gains_for(names, init_gain)
         self.linears = nn.ModuleList(
             FeedbackLinear(
-                sizes[i], sizes[i + 1], path=path, carries=i > 0, gain=gain, generator=generator
+                sizes[i], sizes[i + 1], path=path, carries=i > 0, gain=gain, generator=generator,
+                top=n_out,
             )
             for i, gain in enumerate(gains)
-        )
+        )  # fmt: skip
+        for layer in self.linears:
+            cast(FeedbackLinear, layer).top_calls = self.layers[-1].calls
 
     def initial_state(self, contexts: int) -> None:
         """None: no state."""
@@ -73,6 +72,6 @@ class MLP(Network):
             hidden.append(x)
         return Step(self.linears[-1](x), None, hidden)
 
-    def readers(self, hidden: int) -> list[tuple[FeedbackLinear, int]]:
+    def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The next layer, at once."""
         return [(cast(FeedbackLinear, self.linears[hidden + 1]), 0)]

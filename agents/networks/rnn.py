@@ -10,13 +10,17 @@ from torch import Tensor
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks.activations import make_activation
 from nodepert.agents.networks.base import Network, Step
-from nodepert.agents.networks.layer import FeedbackLinear, Path
+from nodepert.agents.networks.cells import CELLS
+from nodepert.agents.networks.layer import FeedbackLayer, FeedbackLinear, Path
 
 __all__ = ["RNN"]
 
 
 class RNN(Network):
-    """Recurrent: h_t = tanh(W_in x_t + W_rec h_{t−1} + b), prediction W_out h_t.
+    """Recurrent: h_t from W_in x_t and W_rec h_{t−1} by a cell, prediction W_out h_t.
+
+    Errors go from the prediction and from the next step's gates to h by feedback weights; what is
+    elementwise inside a cell, autograd carries. Node noise is added to h.
 
     Args:
         n_in: Width of the observation.
@@ -25,6 +29,10 @@ class RNN(Network):
         activation: σ.
         path: What carries the error, through time as well as from the output.
         generator: Random numbers for the initial weights.
+        cell: A name in :data:`~nodepert.agents.networks.cells.CELLS`.
+        transposed_readout: Errors leave the output layer by its own transposed weights, as in the
+            authors' code; only the recurrent layer has feedback weights.
+        init_gain: Weights start as N(0, gain² / n_in); 1 where None.
     """
 
     def __init__(
@@ -36,34 +44,53 @@ class RNN(Network):
         activation: str,
         path: Path,
         generator: torch.Generator,
+        cell: str = "tanh",
+        transposed_readout: bool = False,
+        init_gain: float | None = None,
     ) -> None:
         super().__init__()
         if len(hidden_sizes) != 1:
             raise ConfigError(f"net_arch={list(hidden_sizes)}: a recurrent network takes one width")
-        (width,) = self.hidden_sizes = tuple(hidden_sizes)
+        if path in ("direct", "activation"):
+            raise ConfigError(
+                f"policy='RnnPolicy': errors can't travel through time by path={path!r}, which "
+                "rules such as 'direct' and 'activation' take; expected MlpPolicy, or another rule"
+            )
+        (width,) = hidden_sizes
+        self.hidden_shapes = ((width,),)
+        if not isinstance(cell, str) or cell not in CELLS:
+            raise ConfigError(f"cell={cell!r}: expected one of {', '.join(CELLS)}")
+        if not isinstance(transposed_readout, bool):
+            raise ConfigError(f"transposed_readout={transposed_readout!r}: expected True or False")
         self.activation = make_activation(activation)
+        self.cell = CELLS[cell](self.activation)
+        gates, gain = self.cell.gates * width, 1.0 if init_gain is None else init_gain
 
-        def linear(n_in: int, n_out: int, carries: bool) -> FeedbackLinear:
+        def linear(n_in: int, n_out: int, carries: bool, path: Path = path) -> FeedbackLinear:
             return FeedbackLinear(
-                n_in, n_out, path=path, carries=carries, gain=1.0, generator=generator
+                n_in, n_out, path=path, carries=carries, gain=gain, generator=generator
             )
 
-        self.input = linear(n_in, width, carries=False)
-        self.recurrent = linear(width, width, carries=True)
-        self.output = linear(width, n_out, carries=True)
+        readout: Path = "transpose" if transposed_readout and path != "autograd" else path
+        self.input = linear(n_in, gates, carries=False)
+        self.recurrent = linear(width, gates, carries=True)
+        self.output = linear(width, n_out, carries=True, path=readout)
+        self.cell.start(self.input.bias)
 
     def initial_state(self, contexts: int) -> Tensor:
-        """H = 0, shape (N, n)."""
-        return self.input.weight.new_zeros(contexts, self.hidden_sizes[0])
+        """H = 0 and all else that a cell keeps, shape (N, memories · n)."""
+        (width,) = self.hidden_shapes[0]
+        return self.input.weight.new_zeros(contexts, self.cell.memories * width)
 
     def step(self, x: Tensor, state: Tensor | None, noise: Sequence[Tensor] | None = None) -> Step:
         """One time step; see :meth:`Network.step`."""
         previous = self.initial_state(len(x)) if state is None else state
-        h = self.activation(self.input(x) + self.recurrent(previous))
+        before = previous[:, : self.hidden_shapes[0][0]]  # h
+        h, *kept = self.cell.step(self.input(x), self.recurrent(before), previous)
         if noise is not None:
             h = h + noise[0]
-        return Step(self.output(h), h, [h])
+        return Step(self.output(h), torch.cat([h, *kept], dim=1) if kept else h, [h])
 
-    def readers(self, hidden: int) -> list[tuple[FeedbackLinear, int]]:
+    def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The output layer at once, the recurrent layer one step later."""
         return [(self.output, 0), (self.recurrent, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -12,6 +13,9 @@ __all__ = ["OutputError", "ProbeError"]
 
 class OutputError(ABC):
     """Estimates e = ∂L/∂prediction of each context from the losses of several lanes."""
+
+    has_clean_lane: ClassVar[bool]
+    """Whether a context's first lane shows the prediction itself."""
 
     @property
     @abstractmethod

@@ -13,6 +13,8 @@ __all__ = ["GivenGradient"]
 class GivenGradient(OutputError):
     """One clean lane; the error is in ``info["action_gradient"]``. For the paper's figures only."""
 
+    has_clean_lane = True
+
     @property
     def lanes(self) -> int:
         """1."""

@@ -19,6 +19,8 @@ class OneSidedProbes(ProbeError):
         std: Standard deviation c of each component of ξ, in prediction units.
     """
 
+    has_clean_lane = True
+
     def __init__(self, probes: int, std: float) -> None:
         self.count, self.std = probes, std
 

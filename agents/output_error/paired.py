@@ -21,6 +21,8 @@ class PairedProbes(ProbeError):
         std: Standard deviation c of each component of ξ, in prediction units.
     """
 
+    has_clean_lane = False
+
     def __init__(self, probes: int, std: float) -> None:
         self.count, self.std = probes, std
 

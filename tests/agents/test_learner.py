@@ -2,17 +2,20 @@
 
 import torch
 
-from nodepert.agents.learner import errors_above, loss_to_come
+from nodepert.agents.baselines import Antithetic
+from nodepert.agents.feedback_learning import sources_of, to_come
 from nodepert.agents.networks import RNN, Call
-from nodepert.agents.window import NodeProbe, Window
+from nodepert.agents.node_noise import Gaussian
+from nodepert.agents.node_probe import NodeProbe
+from nodepert.agents.output_error import PairedProbes
+from nodepert.agents.window import Window
 
 
-def window(changes, started, valid):
+def window(started, valid):
     """A window of T steps and N contexts, from rows of length N."""
     return Window(
         start=None,
-        steps=[None] * len(changes),
-        node_changes=[torch.tensor(row) for row in changes],
+        steps=[None] * len(started),
         started=[torch.tensor(row) for row in started],
         valid=[torch.tensor(row) for row in valid],
     )
@@ -20,37 +23,36 @@ def window(changes, started, valid):
 
 def test_loss_to_come_ends_with_the_episode_and_skips_resets():
     given = window(
-        changes=[[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]],
         started=[[True, False], [False, False], [False, True], [False, True]],
         valid=[[True, True], [True, True], [True, False], [True, True]],
     )
     expected = [[15.0, 3.0], [14.0, 2.0], [12.0, 0.0], [8.0, 8.0]]
-    assert loss_to_come(given).tolist() == expected
+    changes = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]])
+    assert to_come(changes, given).tolist() == expected
 
 
-def test_errors_above_come_later_and_not_from_the_next_episode():
+def test_sources_come_later_and_not_from_the_next_episode():
     class Layer:
-        calls = [Call(torch.zeros(2, 1)) for _ in range(3)]
+        calls = [Call(torch.zeros(2, 1), t) for t in range(3)]
 
     for t, call in enumerate(Layer.calls):
-        call.error = torch.tensor([[1.0 + t], [10.0 + t]])
+        call.source = torch.tensor([[1.0 + t], [10.0 + t]])
     given = window(
-        changes=[[0.0, 0.0]] * 3,
         started=[[True, True], [False, True], [False, False]],
         valid=[[True, True]] * 3,
     )
-    assert errors_above(Layer, 0, given).flatten().tolist() == [1, 10, 2, 11, 3, 12]
-    assert errors_above(Layer, 1, given).flatten().tolist() == [2, 0, 3, 12, 0, 0]
+    assert sources_of(Layer, 0, given).flatten().tolist() == [1, 10, 2, 11, 3, 12]
+    assert sources_of(Layer, 1, given).flatten().tolist() == [2, 0, 3, 12, 0, 0]
 
 
 def test_node_probe_starts_each_episode_from_a_blank_state():
     generator = torch.Generator().manual_seed(0)
     network = RNN(2, (5,), 1, activation="tanh", path="feedback", generator=generator)
-    probe = NodeProbe(network, 0.5, generator)
+    probe = NodeProbe(network, Gaussian((0.5,)), Antithetic(2), PairedProbes(1, 0.1), generator)
     probe.restart(network.initial_state(3))
     x, going_on = torch.ones(3, 2), torch.zeros(3, dtype=torch.bool)
-    probe.step(x, going_on)
-    perturbed, (noise,) = probe.step(x, ~going_on)
+    probe.step(x, going_on, torch.zeros(3, 1))
+    perturbed, (noise,) = probe.step(x, ~going_on, torch.zeros(3, 1))
     with torch.no_grad():
         for copy, sign in enumerate((1, -1)):
             expected = network.step(x, network.initial_state(3), [sign * noise]).prediction

@@ -445,7 +445,7 @@ def test_policy_classes_and_kwargs(tasks):
             assert type(model.policy) is cls
     kwargs = {"net_arch": [5, 4], "activation_fn": torch.nn.Tanh}
     model = NodePerturbation("MlpPolicy", tasks.Echo(), policy_kwargs=kwargs)
-    assert model.policy.network.hidden_sizes == (5, 4)
+    assert model.policy.network.hidden_shapes == ((5,), (4,))
     assert isinstance(model.policy.network.activations[0], torch.nn.Tanh)
 
 
@@ -496,7 +496,7 @@ def test_new_episodes_after_set_env_show_new_contexts(make, tasks):
 def test_parameters(make, same_weights):
     one, other = make(error_model=True).learn(80), make(error_model=True, seed=5)
     parameters = one.get_parameters()
-    assert {"policy", "optimizer", "feedback_optimizer", "error_model"} == set(parameters)
+    assert {"policy", "optimizer", "feedback_optimizer", "memory"} == set(parameters)
     assert not same_weights(one, other)
     other.set_parameters(parameters)
     assert same_weights(one, other)

@@ -1,0 +1,115 @@
+"""From what was measured to gradients for the feedback weights: one function a kind of rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from nodepert.agents.feedback import LossRule, ResponseRule, UpdateRule
+from nodepert.agents.networks import FeedbackLayer, Network
+from nodepert.agents.node_noise import NodeNoise
+from nodepert.agents.window import Window
+
+__all__ = ["learn_from_loss", "learn_from_response", "learn_from_update"]
+
+
+def learn_from_response(
+    network: Network, rules: Sequence[ResponseRule], noise: NodeNoise, generator: torch.Generator
+) -> None:
+    """B[i+1] from Δz[i+1] ≈ ξ[i] B[i+1]ᵀ, at every layer on its own."""
+    for i, rule in enumerate(rules):
+        for layer, _ in network.readers(i):
+            if layer.feedback is None:
+                continue
+            activity = torch.cat([call.input for call in layer.calls])  # h, [R, *shape_i]
+            answer = torch.cat([call.output for call in layer.calls])  # z
+            xi = noise.sample(tuple(activity.shape), i, generator)
+            with torch.no_grad():
+                response = layer(activity + xi) - answer
+            feedback = layer.feedback.flatten(1)
+            gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
+            layer.feedback.grad = gradient.view_as(layer.feedback)
+
+
+def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:
+    """B from the gradient of W."""
+    for i, rule in enumerate(rules):
+        for layer, _ in network.readers(i):
+            if layer.feedback is not None:
+                layer.feedback.grad = rule.gradient(cast(Tensor, layer.weight.grad))
+
+
+def learn_from_loss(
+    network: Network, rules: Sequence[LossRule], noise: NodeNoise, window: Window
+) -> None:
+    """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / E[ξ²].
+
+    The errors in the network's calls must be those of the window.
+    """
+    hidden = range(len(rules))
+    readers = [network.readers(i) for i in hidden]
+    sources = [[sources_of(layer, lag, window) for layer, lag in readers[i]] for i in hidden]
+    carried = [
+        sum(layer.carry(source) for (layer, _), source in zip(readers[i], sources[i], strict=True))
+        for i in hidden
+    ]  # λ̃[i], [TN, *shape_i]
+    noises = [torch.cat([step[i] for step in window.node_noise]) for i in hidden]  # ξ[i], alike
+    change = torch.stack(window.node_changes)  # [T, N]
+    if rules[0].subtracts_prediction:
+        change = change - predicted_change(noises, carried).view_as(change)
+    future = to_come(change, window).flatten()
+    for i, rule in enumerate(rules):
+        mismatch = rule.mismatch(cast(Tensor, carried[i]), future, noises[i], noise.variance(i))
+        learning = [
+            (layer, source)
+            for (layer, _), source in zip(readers[i], sources[i], strict=True)
+            if layer.feedback is not None
+        ]
+        gradients = rule.gradients(
+            [cast(Tensor, layer.feedback).flatten(1) for layer, _ in learning],
+            [layer.rows(source) for layer, source in learning],
+            [layer.patches(mismatch) for layer, _ in learning],
+        )
+        for (layer, _), gradient in zip(learning, gradients, strict=True):
+            cast(Tensor, layer.feedback).grad = gradient.view_as(cast(Tensor, layer.feedback))
+
+
+def predicted_change(noises: Sequence[Tensor], carried: Sequence[Any]) -> Tensor:
+    """Σ ξ[i]·λ̃[i]: what the present B says that node noise does to the loss, shape (TN,)."""
+    return torch.stack(
+        [(xi * error).flatten(1).sum(1) for xi, error in zip(noises, carried, strict=True)]
+    ).sum(0)
+
+
+def to_come(changes: Tensor, window: Window) -> Tensor:
+    """Σ of changes of the loss from each step to the end of episode or window, shape (T, N)."""
+    changes = changes * torch.stack(window.valid)
+    future = torch.zeros_like(changes)
+    running = torch.zeros_like(changes[0])
+    for t in reversed(range(len(changes))):
+        running = running + changes[t]
+        future[t] = running
+        running = running.masked_fill(window.started[t], 0.0)
+    return future
+
+
+def sources_of(layer: FeedbackLayer, lag: int, window: Window) -> Tensor:
+    """What the carrier of a layer multiplies that reads nodes ``lag`` steps later; 0 past the end.
+
+    Returns:
+        One row for each step and context, shape (T·N, …).
+    """
+    rows = []
+    for t in range(len(window.steps)):
+        if t + lag < len(layer.calls):
+            source = layer.calls[t + lag].source
+            if lag:
+                ended = window.started[t + lag]
+                source = source.masked_fill(ended.view(-1, *[1] * (source.dim() - 1)), 0.0)
+        else:
+            source = torch.zeros_like(layer.calls[0].source)
+        rows.append(source)
+    return torch.cat(rows)
