@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -15,16 +18,17 @@ from torch import Tensor, nn
 
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, Network, Path
+from nodepert.agents.networks import ACTIVATIONS, CNN, MLP, RNN, Network, Path
 
-__all__ = ["FeedbackPolicy", "MlpPolicy", "RnnPolicy"]
+__all__ = ["CnnPolicy", "FeedbackPolicy", "MlpPolicy", "RnnPolicy"]
 
 
 class FeedbackPolicy(BasePolicy):
     """Maps observations to actions through a network whose errors travel by feedback weights.
 
     ``predict`` gives the action that training probes around, without noise, whatever
-    ``deterministic`` says.
+    ``deterministic`` says. A subclass says in :meth:`make_network` what network it is; keyword
+    arguments of its own are options, kept as attributes of the same name (see :meth:`options`).
 
     Args:
         observation_space: Of one lane.
@@ -34,10 +38,13 @@ class FeedbackPolicy(BasePolicy):
         net_arch: Widths of the hidden layers.
         activation: Name of σ, or one name for each hidden layer.
         activation_fn: The same as a torch module class, as Stable-Baselines3 writes it.
+        init_gain: Weights start as N(0, gain² / n_in), √2 being He's. None: the network's own.
         generator: Random numbers for the initial weights.
+
+    Raises:
+        ConfigError: An argument that is not valid.
     """
 
-    network_class: ClassVar[type[MLP] | type[RNN]]
     default_net_arch: ClassVar[tuple[int, ...]]
     default_activation: ClassVar[str]
     default_n_steps: ClassVar[int]
@@ -53,23 +60,52 @@ class FeedbackPolicy(BasePolicy):
         net_arch: Sequence[int] | None = None,
         activation: str | Sequence[str] | None = None,
         activation_fn: type[nn.Module] | None = None,
+        init_gain: float | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(observation_space, action_space)
         self.actions = ActionMap(action_space, action_scale)
         self.path = path
-        self.net_arch = check_net_arch(self.default_net_arch if net_arch is None else net_arch)
+        self.net_arch = check_widths(
+            "net_arch", self.default_net_arch if net_arch is None else net_arch, "[256, 128]"
+        )
         if activation_fn is not None:
             activation = activation_name(activation_fn)
         self.activation = self.default_activation if activation is None else activation
-        self.network = self.network_class(
+        self.init_gain = check_init_gain(init_gain)
+        self.network = self.make_network(
             get_flattened_obs_dim(observation_space),
-            self.net_arch,
             self.actions.dim,
-            activation=self.activation,  # type: ignore[arg-type]
-            path=path,
-            generator=generator or torch.Generator().manual_seed(0),
+            generator or torch.Generator().manual_seed(0),
         )
+
+    @abstractmethod
+    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
+        """The network.
+
+        Args:
+            n_in: Width of the observation, flat.
+            n_out: Width of the prediction.
+            generator: Random numbers for the initial weights.
+        """
+
+    @classmethod
+    def option_names(cls) -> list[str]:
+        """What ``policy_kwargs`` takes: the constructors' keyword arguments but for the agent's."""
+        agents_own = {"action_scale", "path", "generator"}
+        parents = [one for one in reversed(cls.__mro__) if issubclass(one, FeedbackPolicy)]
+        names = [
+            name
+            for parent in parents
+            for name, parameter in inspect.signature(parent.__init__).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY and name not in agents_own
+        ]
+        return list(dict.fromkeys(names))
+
+    def options(self) -> dict[str, Any]:
+        """The ``policy_kwargs`` that make a policy like this one."""
+        names = self.option_names()
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         return {
@@ -77,8 +113,7 @@ class FeedbackPolicy(BasePolicy):
             "action_space": self.action_space,
             "action_scale": self.actions.action_scale,
             "path": self.path,
-            "net_arch": self.net_arch,
-            "activation": self.activation,
+            **self.options(),
         }
 
     def to_input(self, observation: NDArray[Any]) -> Tensor:
@@ -147,34 +182,157 @@ class FeedbackPolicy(BasePolicy):
 class MlpPolicy(FeedbackPolicy):
     """Feed-forward; 256 and 128 ReLU units unless told otherwise."""
 
-    network_class = MLP
     default_net_arch = (256, 128)
     default_activation = "relu"
     default_n_steps = 1
 
+    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
+        """An MLP."""
+        return MLP(
+            n_in,
+            self.net_arch,
+            n_out,
+            activation=self.activation,
+            path=self.path,
+            generator=generator,
+            init_gain=self.init_gain,
+        )
+
 
 class RnnPolicy(FeedbackPolicy):
-    """Recurrent; 50 tanh units unless told otherwise."""
+    """Recurrent; 50 tanh units unless told otherwise.
 
-    network_class = RNN
+    Args:
+        observation_space: Of one lane.
+        action_space: Of one lane.
+        cell: ``"tanh"``, ``"lstm"`` or ``"gru"``.
+        transposed_readout: Errors leave the output layer by its own transposed weights, as in the
+            authors' code; only the recurrent layer has feedback weights.
+        common: See :class:`FeedbackPolicy`.
+    """
+
     default_net_arch = (50,)
     default_activation = "tanh"
     default_n_steps = 8
 
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        cell: str = "tanh",
+        transposed_readout: bool = False,
+        **common: Any,
+    ) -> None:
+        self.cell, self.transposed_readout = cell, transposed_readout
+        super().__init__(observation_space, action_space, **common)
 
-def check_net_arch(net_arch: Any) -> tuple[int, ...]:
-    """Widths as a tuple.
+    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
+        """An RNN."""
+        return RNN(
+            n_in,
+            self.net_arch,
+            n_out,
+            activation=self.activation,  # type: ignore[arg-type]
+            path=self.path,
+            generator=generator,
+            cell=self.cell,
+            transposed_readout=self.transposed_readout,
+            init_gain=self.init_gain,
+        )
+
+
+class CnnPolicy(FeedbackPolicy):
+    """Convolutional: two blocks of 5 × 5 convolution, ReLU and max-pooling, then 128 ReLU units.
+
+    Args:
+        observation_space: Of one lane: a Box of shape (channels, height, width), scaled from
+            0 … 255 to 0 … 1 if it holds bytes, as in Stable-Baselines3; or a flat Box whose length
+            is a square number, which is a square image of one channel.
+        action_space: Of one lane.
+        channels: Of each block.
+        kernel_size: Pixels a side of every convolution.
+        common: See :class:`FeedbackPolicy`; ``net_arch`` are the dense layers after the blocks.
+    """
+
+    default_net_arch = (128,)
+    default_activation = "relu"
+    default_n_steps = 1
+
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        action_space: gym.Space[Any],
+        *,
+        channels: Sequence[int] = (16, 32),
+        kernel_size: int = 5,
+        **common: Any,
+    ) -> None:
+        self.image_shape = image_shape(observation_space)
+        self.channels = check_widths("channels", channels, "[16, 32]")
+        if not self.channels:
+            raise ConfigError("channels=(): expected at least one block, such as [16, 32]")
+        (self.kernel_size,) = check_widths("kernel_size", (kernel_size,), "5")
+        super().__init__(observation_space, action_space, **common)
+
+    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
+        """A CNN."""
+        return CNN(
+            self.image_shape,
+            self.channels,
+            self.net_arch,
+            n_out,
+            kernel_size=self.kernel_size,
+            activation=self.activation,
+            path=self.path,
+            generator=generator,
+            init_gain=self.init_gain,
+        )
+
+
+def image_shape(space: gym.Space[Any]) -> tuple[int, int, int]:
+    """Channels, height and width of a space's images.
+
+    Raises:
+        ConfigError: It holds none.
+    """
+    shape = space.shape if isinstance(space, gym.spaces.Box) else ()
+    if len(shape) == 3:
+        return shape
+    side = math.isqrt(math.prod(shape))
+    if len(shape) == 1 and side**2 == shape[0]:
+        return (1, side, side)
+    raise ConfigError(
+        f"policy='CnnPolicy': observation space {space}; expected a Box of shape (channels, "
+        "height, width), or a flat Box whose length is a square number"
+    )
+
+
+def check_widths(name: str, widths: Any, example: str) -> tuple[int, ...]:
+    """An argument's widths as a tuple.
 
     Raises:
         ConfigError: Not a sequence of positive integers.
     """
     if (
-        not isinstance(net_arch, Sequence)
-        or isinstance(net_arch, str)
-        or not all(isinstance(n, int) and n > 0 for n in net_arch)
+        not isinstance(widths, Sequence)
+        or isinstance(widths, str)
+        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in widths)
     ):
-        raise ConfigError(f"net_arch={net_arch!r}: expected positive integers, such as [256, 128]")
-    return tuple(net_arch)
+        raise ConfigError(f"{name}={widths!r}: expected positive integers, such as {example}")
+    return tuple(widths)
+
+
+def check_init_gain(init_gain: Any) -> float | None:
+    """A positive number, or None.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    numeric = isinstance(init_gain, int | float) and not isinstance(init_gain, bool)
+    if init_gain is None or (numeric and 0 < init_gain < math.inf):
+        return init_gain
+    raise ConfigError(f"init_gain={init_gain!r}: expected a positive number, such as 2**0.5")
 
 
 def activation_name(module: type[nn.Module]) -> str:

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback.base import LossRule
 from nodepert.agents.maths import ridge_feedback
 
@@ -36,7 +37,17 @@ class LossRidge(LossRule):
         self.ridge, self.forgetting = ridge, forgetting
 
     def prepare(self, shapes: Sequence[tuple[int, ...]]) -> None:
-        """Empty sums, in float64: they run over millions of samples."""
+        """Empty sums, in float64: they run over millions of samples.
+
+        Raises:
+            ConfigError: A reader is a convolution.
+        """
+        if any(len(shape) > 2 for shape in shapes):
+            raise ConfigError(
+                "rule='loss_ridge': a convolution's patches overlap, so that each node's error is "
+                "the sum of several rows and no regression on rows is exact; expected 'response' "
+                "or 'loss', or a policy without convolutions"
+            )
         above, nodes = sum(shape[0] for shape in shapes), shapes[0][1]
         self.register_buffer("second_moment", torch.zeros(above, above, dtype=torch.float64))  # V
         self.register_buffer("cross_moment", torch.zeros(above, nodes, dtype=torch.float64))  # S

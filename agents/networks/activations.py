@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -30,14 +31,14 @@ def make_activation(name: str) -> nn.Module:
     return ACTIVATIONS[name]()
 
 
-def names_for(activation: str | Sequence[str], hidden_layers: int) -> list[str]:
-    """One name for each hidden layer.
+def names_for(activation: Any, hidden_layers: int) -> list[str]:
+    """One name for each hidden layer, from one for all or from a sequence of them.
 
     Raises:
         ConfigError: Another number of names.
     """
-    one = isinstance(activation, str) or not isinstance(activation, Sequence)
-    names = [activation] * hidden_layers if one else list(activation)
+    several = isinstance(activation, list | tuple)
+    names = list(activation) if several else [activation] * hidden_layers
     if len(names) != hidden_layers:
         raise ConfigError(
             f"activation={activation!r}: expected one name, or one for each of the "

@@ -21,8 +21,8 @@ class Cell(ABC):
         activation: σ.
     """
 
-    gates: ClassVar[int] = 1
-    """How many numbers each layer gives a unit."""
+    biases: ClassVar[tuple[float, ...]] = (0.0,)
+    """Where the gates' biases start: one for each number that a layer gives a unit."""
     memories: ClassVar[int] = 1
     """How many numbers a unit keeps, h the first."""
 
@@ -39,9 +39,6 @@ class Cell(ABC):
             state: What the last step returned, side by side, shape (N, memories · n).
         """
 
-    def start(self, bias: Tensor) -> None:
-        """Sets what is not zero in the initial biases, shape (gates · n,)."""
-
 
 class Tanh(Cell):
     """h_t = σ(W_in x_t + W_rec h_{t−1} + b)."""
@@ -57,7 +54,7 @@ class LSTM(Cell):
     c_t = f c_{t−1} + i g,  h_t = o σ(c_t); the forget gate's bias starts at 1 (Gers et al. 2000).
     """
 
-    gates = 4
+    biases = (0.0, 1.0, 0.0, 0.0)
     memories = 2
 
     def step(self, fed: Tensor, recurrent: Tensor, state: Tensor) -> list[Tensor]:
@@ -67,10 +64,6 @@ class LSTM(Cell):
         c = torch.sigmoid(f) * kept + torch.sigmoid(i) * self.activation(g)
         return [torch.sigmoid(o) * self.activation(c), c]
 
-    def start(self, bias: Tensor) -> None:
-        """The forget gate's."""
-        nn.init.ones_(bias.chunk(4)[1])
-
 
 class GRU(Cell):
     """Gated recurrent unit (Cho et al. 2014), gates as in ``torch.nn.GRU``.
@@ -78,7 +71,7 @@ class GRU(Cell):
     h_t = (1 − z) n + z h_{t−1},  n = σ(fed_n + r · recurrent_n).
     """
 
-    gates = 3
+    biases = (0.0, 0.0, 0.0)
 
     def step(self, fed: Tensor, recurrent: Tensor, state: Tensor) -> list[Tensor]:
         """See the class."""

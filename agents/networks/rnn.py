@@ -64,7 +64,7 @@ class RNN(Network):
             raise ConfigError(f"transposed_readout={transposed_readout!r}: expected True or False")
         self.activation = make_activation(activation)
         self.cell = CELLS[cell](self.activation)
-        gates, gain = self.cell.gates * width, 1.0 if init_gain is None else init_gain
+        gates, gain = len(self.cell.biases) * width, 1.0 if init_gain is None else init_gain
 
         def linear(n_in: int, n_out: int, carries: bool, path: Path = path) -> FeedbackLinear:
             return FeedbackLinear(
@@ -75,7 +75,8 @@ class RNN(Network):
         self.input = linear(n_in, gates, carries=False)
         self.recurrent = linear(width, gates, carries=True)
         self.output = linear(width, n_out, carries=True, path=readout)
-        self.cell.start(self.input.bias)
+        starts = torch.tensor(self.cell.biases).repeat_interleave(width)
+        self.input.bias.data.copy_(starts)
 
     def initial_state(self, contexts: int) -> Tensor:
         """H = 0 and all else that a cell keeps, shape (N, memories · n)."""
