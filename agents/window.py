@@ -94,7 +94,7 @@ def collect(
             window.node_noise.append(noise)
         centre, offsets = actions.contain(centre, offsets)
         tried = centre[:, None] + offsets  # [N, M, d]
-        check_usable(centre, tried, lanes)
+        check_usable(centre, tried[:, : estimator.lanes], lanes)
         played = lanes.step(actions.action(tried.flatten(0, 1)))
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
@@ -137,7 +137,7 @@ def step_gradient(
 def check_usable(centre: Tensor, tried: Tensor, lanes: PairedLanes) -> None:
     """Raises NonFiniteError where a prediction is not finite, or too large to be probed."""
     lost = ~torch.isfinite(centre).all(dim=1)
-    if lanes.lanes_per_context > 1:
+    if tried.shape[1] > 1:  # node noise, unlike probes, may leave the prediction as it is
         lost |= (tried == centre[:, None]).flatten(1).all(dim=1)
     if lost.any():
         lane = int(lost.int().argmax()) * lanes.lanes_per_context
