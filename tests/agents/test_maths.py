@@ -12,6 +12,7 @@ from nodepert.agents.maths import (
     orthogonal_probes,
     relative_error,
     response_feedback_gradient,
+    ridge_feedback,
     sign_congruence,
 )
 from nodepert.agents.output_error import OneSidedProbes, PairedProbes
@@ -165,6 +166,23 @@ def test_loss_rule_is_the_gradient_of_its_objective(generator):
     (expected,) = torch.autograd.grad(objective, feedback)
     given = loss_feedback_gradient(error, error @ feedback.detach() - target)
     torch.testing.assert_close(given, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_ridge_feedback_minimises_its_objective(generator):
+    """Stationary point of ½‖ẽ B − λ̂‖² + ½γ‖B‖², which is strictly convex."""
+    error = torch.randn(7, 3, generator=generator).double()
+    target = torch.randn(7, 4, generator=generator).double()
+    feedback = ridge_feedback(error.t() @ error, error.t() @ target, 0.1).requires_grad_()
+    objective = 0.5 * (error @ feedback - target).square().sum() + 0.05 * feedback.square().sum()
+    (gradient,) = torch.autograd.grad(objective, feedback)
+    torch.testing.assert_close(gradient, torch.zeros_like(gradient), rtol=0, atol=1e-12)
+
+
+def test_ridge_feedback_without_ridge_finds_the_weights(generator):
+    weight = torch.randn(3, 4, generator=generator).double()
+    error = torch.randn(20, 3, generator=generator).double()
+    feedback = ridge_feedback(error.t() @ error, error.t() @ (error @ weight), 0.0)
+    torch.testing.assert_close(feedback, weight, rtol=1e-9, atol=1e-9)
 
 
 def test_metrics():
