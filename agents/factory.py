@@ -48,7 +48,7 @@ def make_learner(
     """
     forward = network.forward_weights
     feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
-    features, dim = network.layers[0].weight[0].numel(), network.layers[-1].weight.shape[0]
+    features, dim = network.n_in, network.layers[-1].weight.shape[0]
     device = forward[0].device
     rule_class = RULES[config.rule]
     rules = [rule.to(device) for rule in make_rules(config, network)]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -13,7 +14,7 @@ from nodepert.agents.networks import FeedbackLayer, Network
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.window import Window
 
-__all__ = ["learn_from_loss", "learn_from_response", "learn_from_update"]
+__all__ = ["learn_from_loss", "learn_from_response", "learn_from_update", "watch_nodes"]
 
 
 def learn_from_response(
@@ -26,12 +27,26 @@ def learn_from_response(
                 continue
             activity = torch.cat([call.input for call in layer.calls])  # h, [R, *shape_i]
             answer = torch.cat([call.output for call in layer.calls])  # z
+            enough = samples_needed(layer, answer)
+            activity, answer = activity[:enough], answer[:enough]
             xi = noise.sample(tuple(activity.shape), i, generator)
             with torch.no_grad():
                 response = layer(activity + xi) - answer
             feedback = layer.feedback.flatten(1)
             gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
             layer.feedback.grad = gradient.view_as(layer.feedback)
+
+
+def samples_needed(layer: FeedbackLayer, answer: Tensor) -> int:
+    """How many of the samples to try noise on: where each has many patches, a few determine B.
+
+    Args:
+        layer: That answers.
+        answer: Its outputs, one a sample.
+    """
+    patches = answer[0, 0].numel()  # of one sample
+    fan_in = layer.weight[0].numel()
+    return len(answer) if patches == 1 else math.ceil(2 * fan_in / patches)
 
 
 def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:
@@ -42,19 +57,29 @@ def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:
                 layer.feedback.grad = rule.gradient(cast(Tensor, layer.weight.grad))
 
 
+def watch_nodes(window: Window) -> None:
+    """Makes the next backward pass keep λ̃, the error that arrives at each hidden node.
+
+    That is what feedback carries, and what a cell passes on by itself, such as a GRU's h to h.
+    """
+    for step in window.steps:
+        for nodes in step.hidden:
+            nodes.retain_grad()
+
+
 def learn_from_loss(
     network: Network, rules: Sequence[LossRule], noise: NodeNoise, window: Window
 ) -> None:
     """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / E[ξ²].
 
-    The errors in the network's calls must be those of the window.
+    The errors in the network's calls must be those of the window, and the backward pass that left
+    them there must have come after :func:`watch_nodes`.
     """
     hidden = range(len(rules))
     readers = [network.readers(i) for i in hidden]
     sources = [[sources_of(layer, lag, window) for layer, lag in readers[i]] for i in hidden]
     carried = [
-        sum(layer.carry(source) for (layer, _), source in zip(readers[i], sources[i], strict=True))
-        for i in hidden
+        torch.cat([cast(Tensor, step.hidden[i].grad) for step in window.steps]) for i in hidden
     ]  # λ̃[i], [TN, *shape_i]
     noises = [torch.cat([step[i] for step in window.node_noise]) for i in hidden]  # ξ[i], alike
     change = torch.stack(window.node_changes)  # [T, N]
@@ -62,7 +87,8 @@ def learn_from_loss(
         change = change - predicted_change(noises, carried).view_as(change)
     future = to_come(change, window).flatten()
     for i, rule in enumerate(rules):
-        mismatch = rule.mismatch(cast(Tensor, carried[i]), future, noises[i], noise.variance(i))
+        nodes = carried[i].flatten(1), future, noises[i].flatten(1)
+        mismatch = rule.mismatch(*nodes, noise.variance(i)).view_as(carried[i])
         learning = [
             (layer, source)
             for (layer, _), source in zip(readers[i], sources[i], strict=True)
@@ -77,7 +103,7 @@ def learn_from_loss(
             cast(Tensor, layer.feedback).grad = gradient.view_as(cast(Tensor, layer.feedback))
 
 
-def predicted_change(noises: Sequence[Tensor], carried: Sequence[Any]) -> Tensor:
+def predicted_change(noises: Sequence[Tensor], carried: Sequence[Tensor]) -> Tensor:
     """Σ ξ[i]·λ̃[i]: what the present B says that node noise does to the loss, shape (TN,)."""
     return torch.stack(
         [(xi * error).flatten(1).sum(1) for xi, error in zip(noises, carried, strict=True)]

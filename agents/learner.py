@@ -22,6 +22,7 @@ from nodepert.agents.feedback_learning import (
     learn_from_loss,
     learn_from_response,
     learn_from_update,
+    watch_nodes,
 )
 from nodepert.agents.networks import Network
 from nodepert.agents.node_noise import NodeNoise
@@ -140,6 +141,7 @@ class Learner:
         regressor = error if model is None else model
         feedback_due = self.cadence.feedback_due(update)
         if feedback_due and self._learns_by(LossRule):
+            watch_nodes(window)
             self._carry_down(window, regressor, keep_graph=regressor is not error)
             learn_from_loss(
                 self.network, cast("Sequence[LossRule]", self.rules), self.noise, window

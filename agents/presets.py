@@ -30,6 +30,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
             Config(net_arch=(50, 20), activation="sigmoid", batch_size=32, learning_rate=4e-3),
             1_200_000,
         ),
+        "cnn": Preset("CnnPolicy", Config(learning_rate=2e-3), 2_400_000),
     },
     "MNISTAutoencoder-v0": {
         "default": Preset(

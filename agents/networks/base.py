@@ -32,6 +32,8 @@ class Step:
 class Network(nn.Module, ABC):
     """A stack of feedback layers that maps observations to predictions, one step at a time."""
 
+    n_in: int
+    """Width of the observation, flat."""
     hidden_shapes: tuple[tuple[int, ...], ...]
     """Of the nodes of each hidden layer, without the batch."""
 

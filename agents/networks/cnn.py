@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -61,7 +62,7 @@ class CNN(Network):
                 f"policy='CnnPolicy': convolutions don't carry errors by path={path!r}, which "
                 "rules such as 'direct' and 'activation' take; expected MlpPolicy, or another rule"
             )
-        self.image_shape = image_shape
+        self.image_shape, self.n_in = image_shape, math.prod(image_shape)
         shapes = block_shapes(image_shape, channels, kernel_size)
         names = names_for(activation, len(channels) + len(hidden_sizes))
         gains = gains_for(names, init_gain)

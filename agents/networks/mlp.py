@@ -41,6 +41,7 @@ class MLP(Network):
         init_gain: float | None = None,
     ) -> None:
         super().__init__()
+        self.n_in = n_in
         self.hidden_shapes = tuple((n,) for n in hidden_sizes)
         names = names_for(activation, len(hidden_sizes))
         self.activations = nn.ModuleList(make_activation(name) for name in names)

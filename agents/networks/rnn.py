@@ -57,6 +57,7 @@ class RNN(Network):
                 "rules such as 'direct' and 'activation' take; expected MlpPolicy, or another rule"
             )
         (width,) = hidden_sizes
+        self.n_in = n_in
         self.hidden_shapes = ((width,),)
         if not isinstance(cell, str) or cell not in CELLS:
             raise ConfigError(f"cell={cell!r}: expected one of {', '.join(CELLS)}")
