@@ -71,8 +71,9 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         "version": importlib.metadata.version("nodepert"),
         "policy": names.get(cls, f"{cls.__module__}:{cls.__qualname__}"),
         "policy_kwargs": {
-            "net_arch": list(model.policy.net_arch),
-            "activation": model.policy.activation,
+            name: value
+            for name, value in model.policy.options().items()
+            if jsonable(value) is value
         },
         "config": config_to_json(model.config),
         "observation_space": space_to_json(model.observation_space),
@@ -118,7 +119,7 @@ def check_document(document: dict[str, Any], path: object) -> None:
     for name, types in ENTRIES.items():
         if name not in document or not isinstance(document[name], types):
             raise FileFormatError(f"{path}: {name} is missing or not valid")
-    if set(document["policy_kwargs"]) != {"net_arch", "activation"}:
+    if not {"net_arch", "activation"} <= set(document["policy_kwargs"]):
         raise FileFormatError(f"{path}: policy_kwargs are not valid")
 
 

@@ -56,12 +56,13 @@ class NodePerturbation(BaseAlgorithm):
     step, probes included.
 
     Args:
-        policy: ``"MlpPolicy"``, ``"RnnPolicy"``, or a subclass of
+        policy: ``"MlpPolicy"``, ``"RnnPolicy"``, ``"CnnPolicy"``, or a subclass of
             :class:`~nodepert.agents.policies.FeedbackPolicy`.
         env: An id, a ``gymnasium.Env``, a ``gymnasium.vector.VectorEnv``, a Stable-Baselines3
             ``VecEnv``, or a function that makes one. None for a model that only predicts.
         config: Hyperparameters; the defaults where None.
-        policy_kwargs: ``net_arch`` and ``activation_fn``, as in Stable-Baselines3.
+        policy_kwargs: Options of the policy: ``net_arch`` and ``activation_fn``, as in
+            Stable-Baselines3, ``init_gain``, and those of the policy's class, such as ``cell``.
         stats_window_size: Over how many steps to average the logged rewards.
         tensorboard_log: Folder of the TensorBoard log.
         verbose: 0 for no output, 1 for info messages.
@@ -184,6 +185,7 @@ class NodePerturbation(BaseAlgorithm):
     def _setup_model(self) -> None:
         """Creates policy, optimisers and learner."""
         config = self.config
+        self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
         self._setup_lr_schedule()
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space,

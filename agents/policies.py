@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -71,7 +71,8 @@ class FeedbackPolicy(BasePolicy):
         )
         if activation_fn is not None:
             activation = activation_name(activation_fn)
-        self.activation = self.default_activation if activation is None else activation
+        chosen = self.default_activation if activation is None else activation
+        self.activation = tuple(chosen) if isinstance(chosen, list) else chosen
         self.init_gain = check_init_gain(init_gain)
         self.network = self.make_network(
             get_flattened_obs_dim(observation_space),
@@ -92,15 +93,26 @@ class FeedbackPolicy(BasePolicy):
     @classmethod
     def option_names(cls) -> list[str]:
         """What ``policy_kwargs`` takes: the constructors' keyword arguments but for the agent's."""
+        spaces = {"self", "observation_space", "action_space"}
         agents_own = {"action_scale", "path", "generator"}
         parents = [one for one in reversed(cls.__mro__) if issubclass(one, FeedbackPolicy)]
         names = [
             name
             for parent in parents
             for name, parameter in inspect.signature(parent.__init__).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY and name not in agents_own
+            if parameter.kind in (parameter.KEYWORD_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         ]
-        return list(dict.fromkeys(names))
+        return [name for name in dict.fromkeys(names) if name not in spaces | agents_own]
+
+    @classmethod
+    def check_options(cls, options: Mapping[str, Any]) -> None:
+        """Raises ConfigError where an option is not one of :meth:`option_names`."""
+        names = cls.option_names()
+        for name in options:
+            if name not in names:
+                raise ConfigError(
+                    f"policy_kwargs: {cls.__name__} takes no {name!r}; expected {', '.join(names)}"
+                )
 
     def options(self) -> dict[str, Any]:
         """The ``policy_kwargs`` that make a policy like this one."""
