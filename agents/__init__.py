@@ -8,6 +8,7 @@ from nodepert.agents.errors import (
     NodepertError,
     NonFiniteError,
     PairingError,
+    PartnerError,
 )
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
@@ -23,6 +24,7 @@ __all__ = [
     "NodepertError",
     "NonFiniteError",
     "PairingError",
+    "PartnerError",
     "RnnPolicy",
     "SB3VecEnv",
 ]

@@ -2,7 +2,14 @@
 
 from nodepert.envs.errors import ConfigError, NodepertError
 
-__all__ = ["ConfigError", "FileFormatError", "NodepertError", "NonFiniteError", "PairingError"]
+__all__ = [
+    "ConfigError",
+    "FileFormatError",
+    "NodepertError",
+    "NonFiniteError",
+    "PairingError",
+    "PartnerError",
+]
 
 
 class PairingError(NodepertError, RuntimeError):
@@ -15,3 +22,7 @@ class NonFiniteError(NodepertError, ArithmeticError):
 
 class FileFormatError(NodepertError, ValueError):
     """A model file is damaged, or is not one."""
+
+
+class PartnerError(NodepertError, RuntimeError):
+    """Of two learners that exchange weights, the other has ended or does not keep up."""
