@@ -49,6 +49,8 @@ def saved(model, tmp_path):
         {"rule": "loss", "probes": 2},
         {"rule": "fixed"},
         {"rule": "symmetric"},
+        {"rule": "loss_ridge", "probes": 3, "node_baseline": "critic", "node_std": (0.1,)},
+        {"rule": "matched", "weight_decay": 0.1, "node_noise": "sparse"},
         {"rule": "backprop"},
         {"credit": "one_sided", "error_model": True},
     ],
@@ -188,6 +190,23 @@ RUNS = {
     "mnist-sgd": ("MlpPolicy", "MNIST-v0", {"optimizer": "sgd", "momentum": 0.9}),
     "mnist-error-model": ("MlpPolicy", "MNIST-v0", {"error_model": True}),
     "mnist-loss": ("MlpPolicy", "MNIST-v0", {"rule": "loss"}),
+    "xor-ridge-loss": (
+        "RnnPolicy",
+        "DelayedXOR-v0",
+        {
+            "rule": "loss_ridge",
+            "node_baseline": "ema",
+            "credit": "one_sided",
+            "probes": 2,
+            "warmup": 3,
+            "feedback_interval": 2,
+        },
+    ),
+    "mnist-critic-loss": (
+        "MlpPolicy",
+        "MNIST-v0",
+        {"rule": "direct_loss", "node_baseline": "critic", "credit": "one_sided", "probes": 2},
+    ),
     "xor": ("RnnPolicy", "DelayedXOR-v0", {}),
     "xor-loss": ("RnnPolicy", "DelayedXOR-v0", {"rule": "loss", "error_model": True}),
     # Three windows of 5 steps end just before the step that only resets, the 8th and the 16th.
