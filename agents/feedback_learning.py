@@ -68,12 +68,17 @@ def watch_nodes(window: Window) -> None:
 
 
 def learn_from_loss(
-    network: Network, rules: Sequence[LossRule], noise: NodeNoise, window: Window
+    network: Network,
+    rules: Sequence[LossRule],
+    noise: NodeNoise,
+    window: Window,
+    change: Tensor,
 ) -> None:
     """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / E[ξ²].
 
     The errors in the network's calls must be those of the window, and the backward pass that left
-    them there must have come after :func:`watch_nodes`.
+    them there must have come after :func:`watch_nodes`. ``change`` is what node noise did to the
+    loss in each step, shape (T, N).
     """
     hidden = range(len(rules))
     readers = [network.readers(i) for i in hidden]
@@ -82,7 +87,6 @@ def learn_from_loss(
         torch.cat([cast(Tensor, step.hidden[i].grad) for step in window.steps]) for i in hidden
     ]  # λ̃[i], [TN, *shape_i]
     noises = [torch.cat([step[i] for step in window.node_noise]) for i in hidden]  # ξ[i], alike
-    change = torch.stack(window.node_changes)  # [T, N]
     if rules[0].subtracts_prediction:
         change = change - predicted_change(noises, carried).view_as(change)
     future = to_come(change, window).flatten()

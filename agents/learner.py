@@ -143,9 +143,8 @@ class Learner:
         if feedback_due and self._learns_by(LossRule):
             watch_nodes(window)
             self._carry_down(window, regressor, keep_graph=regressor is not error)
-            learn_from_loss(
-                self.network, cast("Sequence[LossRule]", self.rules), self.noise, window
-            )
+            rules = cast("Sequence[LossRule]", self.rules)
+            learn_from_loss(self.network, rules, self.noise, window, self._node_changes(window))
             if regressor is not error:
                 self._carry_down(window, error)
         else:
@@ -169,6 +168,12 @@ class Learner:
             feedbacks = self.feedback_optimizer.param_groups[0]["params"]
             torch.nn.utils.clip_grad_norm_(feedbacks, self.max_feedback_grad_norm)
         self.feedback_optimizer.step()
+
+    def _node_changes(self, window: Window) -> Tensor:
+        """What node noise did to the loss, shape (T, N); a baseline learns from it."""
+        assert self.node_probe is not None
+        changes = map(self.node_probe.change, window.node_losses, window.inputs)
+        return torch.stack(list(changes)).to(window.inputs[0].dtype)
 
     def _learns_by(self, kind: type[FeedbackRule]) -> bool:
         return bool(self.rules) and isinstance(self.rules[0], kind)

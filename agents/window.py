@@ -38,8 +38,8 @@ class Window:
     steps: list[Step] = field(default_factory=list)
     centres: list[Tensor] = field(default_factory=list)  # predictions probed around, [N, d]
     offsets: list[Tensor] = field(default_factory=list)  # [N, M, d]
-    losses: list[Tensor] = field(default_factory=list)  # [N, M]
-    node_changes: list[Tensor] = field(default_factory=list)  # what node noise did to the loss, [N]
+    losses: list[Tensor] = field(default_factory=list)  # of the probes, [N, M]
+    node_losses: list[Tensor] = field(default_factory=list)  # of all lanes, [N, M + …]
     node_noise: list[list[Tensor]] = field(default_factory=list)  # ξ[i], [N, *shape_i]
     gradients: list[Tensor] = field(default_factory=list)  # ∂L/∂prediction, where given, [N, d]
     valid: list[Tensor] = field(default_factory=list)  # [N]
@@ -100,7 +100,7 @@ def collect(
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
         window.losses.append(losses[:, : estimator.lanes])
         if node_probe is not None:
-            window.node_changes.append(node_probe.change(losses, x).to(x.dtype))
+            window.node_losses.append(losses)
         info = played.info.get("final_info", played.info)
         if not isinstance(estimator, ProbeError) and "action_gradient" in info:
             gradient = step_gradient(info, played.info, lanes)

@@ -56,8 +56,8 @@ def partly_trained(seed: int) -> NodePerturbation:
 
 def windows(
     model: NodePerturbation, baseline: str, node_std: float, count: int, seed: int
-) -> Iterator[Window]:
-    """What node noise did to the loss of new contexts, one step each."""
+) -> Iterator[tuple[Window, Tensor]]:
+    """New contexts, one step each, and what node noise did to their loss."""
     generator = torch.Generator().manual_seed(seed)
     network, estimator = model.policy.network, GivenGradient()
     probe = NodeProbe(
@@ -84,7 +84,7 @@ def windows(
         )
         assert window is not None
         network.forget_calls()
-        yield window
+        yield window, probe.change(window.node_losses[0], window.inputs[0]).float()
 
 
 def measure_estimate(task: Task) -> list[Row]:
@@ -93,14 +93,14 @@ def measure_estimate(task: Task) -> list[Row]:
     estimates: list[list[Tensor]] = [[], []]
     gradients: list[list[Tensor]] = [[], []]
     played = windows(model, task["baseline"], std, BURN_IN + task["windows"], task["seed"])
-    for number, window in enumerate(played):
+    for number, (window, change) in enumerate(played):
         if number < BURN_IN:
             continue
         step = window.steps[0]
         true = torch.autograd.grad(step.prediction, step.hidden, window.gradients[0])
         for i, gradient in enumerate(true):
             noise = window.node_noise[0][i]
-            estimate = node_perturbation(window.node_changes[0], noise, std**2)
+            estimate = node_perturbation(change, noise, std**2)
             estimates[i].append(estimate)
             gradients[i].append(gradient)
     return [
