@@ -1,0 +1,106 @@
+"""Figure 3: what a bottleneck asks of feedback shows within a thousand updates."""
+
+import csv
+import importlib.util
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
+
+
+def run(script, out):
+    done = subprocess.run(
+        [sys.executable, str(PAPER / script), "--quick", "--jobs", "1", "--out", str(out)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    name = script.removesuffix(".py")
+    assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    with (out / f"{name}.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory):
+    out = tmp_path_factory.mktemp("figure3")
+    rows = run("figure3.py", out)
+    assert "response ≤ 1.05 × Adam | " in (out / "figure3.md").read_text()
+    return {row["method"]: row for row in rows if row["update"] == row["updates"]}
+
+
+def loss(ends, method):
+    return float(ends[method]["test_mse"])
+
+
+def accuracy(ends, method):
+    return float(ends[method]["neighbours_accuracy"])
+
+
+def test_learned_feedback_keeps_up_with_backprop(ends):
+    assert loss(ends, "response, Adam") <= 1.05 * loss(ends, "backprop, Adam")
+    assert 0.03 < loss(ends, "backprop, Adam") < 0.055
+
+
+def test_node_perturbation_does_better_than_feedback_alignment(ends):
+    alignment = loss(ends, "feedback alignment, SGD")
+    assert loss(ends, "node perturbation, Adam") < 0.97 * alignment
+    assert alignment > 1.12 * loss(ends, "backprop, Adam")
+
+
+def test_feedback_alignment_separates_digits_less(ends):
+    assert accuracy(ends, "feedback alignment, SGD") < accuracy(ends, "response, Adam") - 0.1
+
+
+def test_the_scalar_reward_alone_teaches(ends):
+    assert loss(ends, "scalar: response") < 0.07  # 0.116 for black images, 0.067 for their mean
+
+
+def test_the_search_leaves_a_row_a_trial(tmp_path):
+    rows = run("figure3_search.py", tmp_path)
+    assert {row["trial"] for row in rows} == {"0", "1"}
+    adam = [float(row["validation_mse"]) for row in rows if row["method"] == "backprop, Adam"]
+    assert min(adam) < 0.1
+
+
+@pytest.fixture
+def figure3(monkeypatch):
+    monkeypatch.syspath_prepend(str(PAPER))
+    spec = importlib.util.spec_from_file_location("figure3", PAPER / "figure3.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_method_is_searched_and_drawn_alike(figure3):
+    planned = figure3.tasks(False, [0, 1, 2, 3, 4])
+    for name, method in figure3.METHODS.items():
+        assert set(method.ranges) == set(figure3.chosen(name))
+        runs = [task for task in planned if task["method"] == name and task["updates"] < 60_000]
+        assert len(runs) == (3 if name.startswith("scalar") else 5)
+    first = [task["seed"] for task in planned[: len(figure3.METHODS)]]
+    assert first == [0] * len(figure3.METHODS)
+
+
+def test_neighbours_tell_separate_clusters_apart(figure3):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(2000) % 10
+    centres = torch.stack([labels % 5, labels // 5], dim=1).float()
+    codes = centres + 0.05 * torch.randn(2000, 2, generator=generator)
+    assert figure3.neighbours_accuracy(codes, labels, codes[:1000], labels[:1000]) == 1.0
+    mixed = torch.randn(2000, 2, generator=generator)
+    assert figure3.neighbours_accuracy(mixed, labels, codes[:1000], labels[:1000]) < 0.2
+
+
+def test_pictures_come_back_from_a_cell(figure3):
+    values = np.linspace(0, 1, 20).reshape(-1, 2)
+    back = figure3.unpacked(figure3.packed(values), 2)
+    assert np.abs(back - values).max() < 0.01
