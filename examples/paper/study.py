@@ -15,6 +15,7 @@ import pathlib
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,8 +134,15 @@ def carry_out(study: Study, tasks: list[Task], jobs: int) -> Any:
     """Yields each task with its points as it is finished."""
     if not tasks:
         return
-    with multiprocessing.get_context("spawn").Pool(min(jobs, len(tasks))) as pool:
-        yield from pool.imap_unordered(_Runner(study.run), tasks)
+    # Not a multiprocessing.Pool, whose processes may have no children and whose death it waits out.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
+        try:
+            runs = [pool.submit(_Runner(study.run), task) for task in tasks]
+            for finished in as_completed(runs):
+                yield finished.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 # Rows ------------------------------------------------------------------------------------------
