@@ -197,7 +197,12 @@ class Apart:
 
 
 def train_apart(
-    make_model: MakeModel, steps: int, max_lag: int, *, patience: float = 60.0
+    make_model: MakeModel,
+    steps: int,
+    max_lag: int,
+    *,
+    patience: float = 60.0,
+    callback: BaseCallback | None = None,
 ) -> Apart:
     """Trains W here and B in a process of its own.
 
@@ -208,6 +213,7 @@ def train_apart(
         steps: Env steps of the forward learner.
         max_lag: Updates that one may be behind the other.
         patience: Seconds that one waits for the other, its start included.
+        callback: Of the forward learner.
 
     Raises:
         PartnerError: The feedback learner has ended, or has not caught up in time.
@@ -222,7 +228,7 @@ def train_apart(
     exchange = Exchange(board, "forward", max_lag, patience, process.is_alive)
     process.start()
     try:
-        model.learn(steps, callback=exchange)
+        model.learn(steps, callback=[exchange] if callback is None else [exchange, callback])
         process.join(patience)
     finally:
         process.kill()
