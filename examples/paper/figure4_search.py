@@ -1,12 +1,14 @@
-"""The step sizes of figure 4: the same three for every method, on validation seeds and streams.
+"""The step sizes of figure 4: six trials for every method, on validation seeds and streams.
 
     python examples/paper/figure4_search.py [--quick] [--out DIR] [--seeds 100 101] [--jobs 2]
 
-Judged by the updates until 99 % of the cues are answered. The choices are ``RATES`` of figure4.py.
+Judged by the updates until 99 % of the cues are answered. The choices are ``RATES`` of figure4.py:
+step sizes of W, and of B where it learns from the loss, so that its trials are 3 by 2.
 """
 
 from __future__ import annotations
 
+import math
 import pathlib
 import statistics
 from collections.abc import Sequence
@@ -15,30 +17,45 @@ from figure4 import BATCH, METHODS, RATES, settings, solved_at, train
 from matplotlib import pyplot as plt
 from study import Claim, Row, Study, Task, grouped, main, select
 
-TRIED = (0.01, 0.04, 0.16)
-UPDATES = 5_000
+TRIED = [(rate, 0.0) for rate in (0.03, 0.1, 0.2, 0.3, 0.5, 0.8)]
+TRIED_WITH_LOSS = [
+    (rate, feedback_rate) for rate in (0.1, 0.3, 0.5) for feedback_rate in (1e-3, 3e-3)
+]
+UPDATES = 3_000
 
 
 def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
-    """All methods, seed by seed."""
+    """All trials of all methods, seed by seed."""
     return [
-        {"column": column, "method": method, "rate": rate, "seed": seed,
-         "updates": 100 if quick else UPDATES}
+        {
+            "column": column,
+            "method": method,
+            "rate": rate,
+            "feedback_rate": feedback_rate,
+            "updates": 50 if quick else UPDATES,
+            "seed": seed,
+        }
         for seed in seeds
-        for column, methods in METHODS.items() if column != "authors' rates"
-        for method in methods
-        for rate in TRIED
-    ]  # fmt: skip
+        for column, method in RATES
+        for rate, feedback_rate in tried(column, method)
+    ]
+
+
+def tried(column: str, method: str) -> list[tuple[float, float]]:
+    """Step sizes of W and B."""
+    return TRIED_WITH_LOSS if METHODS[column][method]["rule"] == "loss" else TRIED
 
 
 def run(task: Task) -> list[Row]:
     """One run, on streams that the figure is not measured on."""
     column, method = task["column"], task["method"]
-    chosen = settings(column, method, BATCH, task["rate"])
-    points = train(column, method, chosen, task["updates"], task["seed"], streams=20_000)
-    best = max(point.get("accuracy", 0.0) for point in points)
+    chosen = settings(column, method, BATCH, task["rate"], task["feedback_rate"])
+    points = train(
+        column, method, chosen, task["seed"], updates=task["updates"], least=0, streams=20_000
+    )
     solved = solved_at(points)
-    return [{"best_accuracy": best, **({"solved_at": solved} if solved < UPDATES + 1 else {})}]
+    row = {"best_accuracy": max(point.get("accuracy", 0.0) for point in points)}
+    return [row if solved > UPDATES else {**row, "solved_at": solved}]
 
 
 def quality(rows: list[Row]) -> tuple[float, float]:
@@ -49,27 +66,29 @@ def quality(rows: list[Row]) -> tuple[float, float]:
     )
 
 
-def chosen(rows: list[Row]) -> dict[tuple[str, str], float]:
-    """The best step size of each method."""
-    best = {}
-    for column, of_column in grouped(rows, "column").items():
-        for method, of_method in grouped(of_column, "method").items():
-            trials = grouped(of_method, "rate")
-            best[column, method] = min(trials, key=lambda rate: quality(trials[rate]))
-    return best
+def trials(rows: list[Row], column: str, method: str) -> dict[tuple[float, float], list[Row]]:
+    """The rows of each trial of a method."""
+    found = {
+        (rate, feedback_rate): select(
+            rows, column=column, method=method, rate=rate, feedback_rate=feedback_rate
+        )
+        for rate, feedback_rate in tried(column, method)
+    }
+    return {trial: of_trial for trial, of_trial in found.items() if of_trial}
 
 
 def draw(rows: list[Row], path: pathlib.Path) -> None:
-    """Updates to 99 % against the step size, one line a method."""
-    columns = grouped(rows, "column")
+    """Updates to 99 % against the step size of W, at its best B."""
+    columns = list(grouped(rows, "column"))
     figure, panels = plt.subplots(
         1, len(columns), figsize=(4.5 * len(columns), 3.4), layout="constrained", squeeze=False
     )
-    for axes, (column, of_column) in zip(panels[0], columns.items(), strict=True):
-        for method, of_method in grouped(of_column, "method").items():
-            trials = sorted(grouped(select(of_method), "rate").items())
-            updates = [quality(trial)[0] for _, trial in trials]
-            axes.plot([rate for rate, _ in trials], updates, "o-", label=method)
+    for axes, column in zip(panels[0], columns, strict=True):
+        for method in grouped(select(rows, column=column), "method"):
+            best: dict[float, float] = {}
+            for (rate, _), of_trial in trials(rows, column, method).items():
+                best[rate] = min(best.get(rate, math.inf), quality(of_trial)[0])
+            axes.plot(list(best), list(best.values()), "o-", label=method)
         axes.set(xscale="log", ylim=(0, UPDATES), title=column, xlabel="step size of W")
         axes.legend(fontsize=6)
     panels[0][0].set_ylabel("updates to 99 %")
@@ -78,21 +97,23 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
 
 
 def claims(rows: list[Row]) -> list[Claim]:
-    """What was chosen, and whether it is what figure 4 uses."""
+    """What was best, and whether it is what figure 4 uses."""
     found = []
-    for (column, method), rate in chosen(rows).items():
-        trials = grouped(select(rows, column=column, method=method), "rate")
-        each = ", ".join(f"{tried}: {shown(quality(trials[tried]))}" for tried in trials)
-        used = RATES[column, method]
-        found.append(
-            Claim(
-                f"{column}, {method}: figure4.py uses {used}",
-                f"best is {rate} ({each})",
-                rate == used,
-                method,
-            )
-        )
+    for (column, method), used in RATES.items():
+        results = {trial: quality(of) for trial, of in trials(rows, column, method).items()}
+        if not results:
+            continue
+        best = min(results, key=lambda trial: results[trial])
+        each = ", ".join(f"{in_words(trial)}: {shown(result)}" for trial, result in results.items())
+        what = f"{column}, {method}: figure4.py uses {in_words(used)}"
+        found.append(Claim(what, f"best {in_words(best)} ({each})", best == used, method))
     return found
+
+
+def in_words(trial: tuple[float, float]) -> str:
+    """Step sizes of W and, where it learns from the loss, of B."""
+    rate, feedback_rate = trial
+    return f"{rate:g} and {feedback_rate:g}" if feedback_rate else f"{rate:g}"
 
 
 def shown(result: tuple[float, float]) -> str:
@@ -105,7 +126,7 @@ STUDY = Study(
     name="figure4_search",
     tasks=tasks,
     run=run,
-    minutes=lambda task: 0.01 + task["updates"] / UPDATES * 0.3,
+    minutes=lambda task: 0.01 + task["updates"] / UPDATES * 0.2,
     draw=draw,
     claims=claims,
     seeds=(100, 101),
