@@ -27,7 +27,7 @@ class Teacher(LossEnv):
     Every output is a mixture of the same few sines, so that a task of many outputs asks for no
     other hidden units than one of few.
 
-    **Observation**: Box(−∞, ∞, (8,)): x ~ N(0, I). **Action**: Box(−1, 1, (outputs,)), a quarter of
+    **Observation**: Box(−10, 10, (8,)): x ~ N(0, I). **Action**: Box(−1, 1, (outputs,)), a quarter of
     the prediction. **Reward**: −½ Σ (prediction − t(x))². **End of episode**: after one action.
 
     Args:
@@ -40,7 +40,7 @@ class Teacher(LossEnv):
 
     def __init__(self, outputs: int, seed: int, expose_gradient: bool = False) -> None:
         super().__init__(expose_gradient)
-        self.observation_space = spaces.Box(-np.inf, np.inf, (INPUTS,), np.float32)
+        self.observation_space = spaces.Box(-10.0, 10.0, (INPUTS,), np.float32)
         self.action_space = spaces.Box(-1.0, 1.0, (outputs,), np.float32)
         generator = np.random.default_rng(seed)
         self.inner = orthogonal(generator, FEATURES, INPUTS) * SLOPE  # A
