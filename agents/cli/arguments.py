@@ -14,15 +14,18 @@ import tyro
 import nodepert.envs  # noqa: F401
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["EnvKwargs", "make_env", "parse_env_kwargs"]
+__all__ = ["Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
 
-EnvKwargs = Annotated[
-    tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")
-]
-"""The type of ``--env-kwarg``, a flag that may be given again."""
+Pairs = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")]
+"""The type of ``--env-kwarg`` and ``--policy-kwarg``, flags that may be given again."""
 
 
 def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
+    """What ``--env-kwarg`` gives; see :func:`parse_pairs`."""
+    return parse_pairs(pairs, "--env-kwarg", "loss=mse")
+
+
+def parse_pairs(pairs: Sequence[str], flag: str, example: str) -> dict[str, Any]:
     """``["delay=8", "stream=true", "loss=mse"]`` as keyword arguments.
 
     A value is read as JSON, else as a Python literal, else it is a string. Literals that JSON can't
@@ -35,7 +38,7 @@ def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, separator, text = pair.partition("=")
         if not separator or not key.isidentifier():
-            raise ConfigError(f"--env-kwarg {pair!r}: expected KEY=VALUE, such as loss=mse")
+            raise ConfigError(f"{flag} {pair!r}: expected KEY=VALUE, such as {example}")
         kwargs[key] = _literal(text)
     return kwargs
 

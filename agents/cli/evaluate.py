@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nodepert.agents.cli.arguments import EnvKwargs, make_env, parse_env_kwargs
+from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.evaluation import evaluate
 from nodepert.agents.node_perturbation import NodePerturbation
@@ -24,7 +24,7 @@ class EvaluateArguments:
     """What `nodepert train` or NodePerturbation.save wrote."""
     env: Annotated[str | None, tyro.conf.arg(metavar="ENV")] = None
     """Environment id, or module:Id. Default: the one that the model was trained on."""
-    env_kwarg: EnvKwargs = ()
+    env_kwarg: Pairs = ()
     """An argument of the environment, over those of the training."""
     split: Literal["test", "validation", "train"] = "test"
     """Which examples of MNIST tasks."""

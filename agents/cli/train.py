@@ -12,7 +12,7 @@ import tyro
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import configure
 
-from nodepert.agents.cli.arguments import EnvKwargs, make_env, parse_env_kwargs
+from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.results import RunFolder, versions
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
@@ -36,7 +36,7 @@ class TrainArguments:
     out: pathlib.Path
     """Folder for model.zip, progress.csv, curve.png and result.json."""
     policy: str
-    """MlpPolicy or RnnPolicy."""
+    """MlpPolicy, RnnPolicy or CnnPolicy."""
     config: Annotated[Config, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
     preset: str = "default"
     """Start from the hyperparameters of this preset; flags win over it."""
@@ -44,8 +44,11 @@ class TrainArguments:
     """Of everything random."""
     overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
     """Replace the files of an earlier run in --out."""
-    env_kwarg: EnvKwargs = ()
+    env_kwarg: Pairs = ()
     """An argument of the environment, such as loss=mse."""
+    policy_kwarg: Pairs = ()
+    """An option of the policy, such as cell=lstm (RnnPolicy), channels=[16,32] (CnnPolicy) or
+    init_gain=1.4 (all)."""
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     """Where the network is."""
     threads: int = 1
@@ -115,7 +118,12 @@ def train(arguments: TrainArguments) -> None:
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
     model = NodePerturbation(
-        arguments.policy, env, arguments.config, seed=arguments.seed, device=arguments.device
+        arguments.policy,
+        env,
+        arguments.config,
+        policy_kwargs=parse_pairs(arguments.policy_kwarg, "--policy-kwarg", "cell=lstm"),
+        seed=arguments.seed,
+        device=arguments.device,
     )
     if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
         model.trained_on = (env.spec.id, env_kwargs)
@@ -181,19 +189,19 @@ def full_config(
         "preset": arguments.preset,
         "policy": arguments.policy,
         **config_to_json(model.config),
-        "net_arch": model.policy.net_arch,
-        "activation": model.policy.activation,
+        **model.policy.options(),
         "n_steps": model.config.n_steps or model.policy.default_n_steps,
     }
 
 
 def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
     """One line that says what is about to be trained."""
-    layers = model.policy.network.layers
-    sizes = [layers[0].weight.shape[1], *model.policy.net_arch, layers[-1].weight.shape[0]]
+    network = model.policy.network
+    shapes = [(network.n_in,), *network.hidden_shapes, (model.policy.actions.dim,)]
+    sizes = ["×".join(map(str, shape)) for shape in shapes]
     per_context = model.lanes_per_context
     return (
-        f"Training {'-'.join(map(str, sizes))} on {arguments.env} for {arguments.steps:,} env steps"
+        f"Training {'-'.join(sizes)} on {arguments.env} for {arguments.steps:,} env steps"
         f" ({model.n_envs // per_context} contexts at once, {per_context} env steps each);"
         f" credit {model.config.credit}, rule {model.config.rule}, seed {arguments.seed}"
     )

@@ -105,6 +105,41 @@ def test_config_in_the_result_names_what_the_policy_chose(run, tmp_path):
     assert (config["net_arch"], config["activation"], config["n_steps"]) == ([50], "tanh", 8)
 
 
+def test_policy_kwargs(run, tmp_path):
+    options = ("--policy-kwarg", "cell=lstm", "--policy-kwarg", "init_gain=0.5")
+    done = run(*XOR, *options)
+    assert done.code == 0, done.err
+    config = result_of(tmp_path / "run")["config"]
+    assert (config["cell"], config["init_gain"], config["net_arch"]) == ("lstm", 0.5, [50])
+    loaded = NodePerturbation.load(tmp_path / "run/model.zip")
+    assert loaded.policy.options()["cell"] == "lstm"
+    assert run("evaluate", "run/model.zip").code == 0
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("cell=elman", "cell='elman': expected one of tanh, lstm, gru"),
+        ("cell", "--policy-kwarg 'cell': expected KEY=VALUE, such as cell=lstm"),
+        ("cells=lstm", "RnnPolicy takes no 'cells'; expected net_arch"),
+    ],
+)
+def test_policy_kwargs_that_are_not_valid(run, tmp_path, pair, message):
+    done = run(*XOR, "--policy-kwarg", pair)
+    assert done.code == 1
+    assert message in done.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_cnn_preset(run, tmp_path):
+    flags = ("--steps", 400, "--evaluations", 1, "--preset", "cnn")
+    done = run("train", "MNIST-v0", *flags, "--out", "run", "--policy-kwarg", "channels=[4, 6]")
+    assert done.code == 0, done.err
+    assert "784-4×12×12-96-128-10" in done.out
+    config = result_of(tmp_path / "run")["config"]
+    assert (config["policy"], config["channels"]) == ("CnnPolicy", [4, 6])
+
+
 def test_env_kwargs_are_typed_and_add_up(run, tmp_path):
     kwargs = ("delay=[1, 2]", "loss=zero_one", "discrete=True", "expose_gradient=false")
     done = run(*XOR, *(word for pair in kwargs for word in ("--env-kwarg", pair)))
