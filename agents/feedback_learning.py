@@ -26,19 +26,19 @@ def learn_from_response(
             if layer.feedback is None:
                 continue
             activity = torch.cat([call.input for call in layer.calls])  # h, [R, *shape_i]
-            answer = torch.cat([call.output for call in layer.calls])  # z
-            enough = samples_needed(layer, answer)
-            activity, answer = activity[:enough], answer[:enough]
+            activity = activity[: samples_needed(layer, layer.calls[0].output)]
             xi = noise.sample(tuple(activity.shape), i, generator)
             with torch.no_grad():
-                response = layer(activity + xi) - answer
+                response = layer(activity + xi) - layer(activity)
             feedback = layer.feedback.flatten(1)
             gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
             layer.feedback.grad = gradient.view_as(layer.feedback)
 
 
-def samples_needed(layer: FeedbackLayer, answer: Tensor) -> int:
+def samples_needed(layer: FeedbackLayer, answer: Tensor) -> int | None:
     """How many of the samples to try noise on: where each has many patches, a few determine B.
+
+    None for all of them.
 
     Args:
         layer: That answers.
@@ -46,7 +46,7 @@ def samples_needed(layer: FeedbackLayer, answer: Tensor) -> int:
     """
     patches = answer[0, 0].numel()  # of one sample
     fan_in = layer.weight[0].numel()
-    return len(answer) if patches == 1 else math.ceil(2 * fan_in / patches)
+    return None if patches == 1 else math.ceil(2 * fan_in / patches)
 
 
 def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:

@@ -150,19 +150,21 @@ class Learner:
         else:
             self._carry_down(window, error)
         self._scale_gradients(window)
-        if feedback_due and self._learns_by(ResponseRule):
-            answering = cast("Sequence[ResponseRule]", self.rules)
-            learn_from_response(self.network, answering, self.noise, self.generator)
         if self._learns_by(UpdateRule):
             learn_from_update(self.network, cast("Sequence[UpdateRule]", self.rules))
-        self._step(update)
-        self.network.forget_calls()
-
-    def _step(self, update: int) -> None:
-        """Steps of the optimisers, as the cadence has it."""
         if self.cadence.forward_due(update):
             self.optimizer.step()
-        if self.feedback_optimizer is None or not self.cadence.feedback_due(update):
+        if feedback_due and self._learns_by(ResponseRule):
+            # After W's step: B that lags behind an oscillating W would feed the oscillation.
+            answering = cast("Sequence[ResponseRule]", self.rules)
+            learn_from_response(self.network, answering, self.noise, self.generator)
+        if feedback_due:
+            self._step_feedback()
+        self.network.forget_calls()
+
+    def _step_feedback(self) -> None:
+        """B's own step, where it has one."""
+        if self.feedback_optimizer is None:
             return
         if self.max_feedback_grad_norm is not None:
             feedbacks = self.feedback_optimizer.param_groups[0]["params"]
