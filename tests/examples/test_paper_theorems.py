@@ -21,7 +21,7 @@ def rows(tmp_path_factory):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=480,
     )
     assert done.returncode == 0, done.stderr
     assert (out / "theorems.png").read_bytes().startswith(b"\x89PNG")
