@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import pathlib
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import autoencoders
@@ -31,7 +31,7 @@ from nodepert.agents.errors import NonFiniteError
 from nodepert.envs.mnist_data import load_examples
 
 UPDATES = {GIVEN: 20_000, SCALAR: 12_000}
-SEEDS = {GIVEN: 5, SCALAR: 3}
+SEEDS = {GIVEN: 4, SCALAR: 3}
 """How many of the seeds each column takes."""
 FULL = 60_000
 LONG = (
@@ -46,25 +46,29 @@ QUICK = {
 POINTS, QUICK_POINTS = 12, 4
 TRAINING = 5_000  # training images for the training loss and the neighbours
 NEIGHBOURS = 10
-SHOWN = 400  # digits of the code's picture
+DIVERGED = 0.2  # mean squared error; a black picture has 0.1
+SHOWN = 300  # digits of the code's picture
 
 
 def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
     """All methods of the first seed, then of the next; the long runs last."""
+    first = seeds[0]
     if quick:
-        return [task(method, updates, seeds[0], usual) for method, updates in QUICK.items()]
+        return [task(method, n, first, usual(method), True) for method, n in QUICK.items()]
     found = [
-        task(method, UPDATES[described.column], seed, chosen)
+        task(method, UPDATES[described.column], seed, chosen(method), seed == first)
         for i, seed in enumerate(seeds)
         for method, described in METHODS.items()
         if i < SEEDS[described.column]
     ]
-    return found + [task(method, FULL, seeds[0], chosen) for method in LONG]
+    return found + [task(method, FULL, first, chosen(method), False) for method in LONG]
 
 
-def task(method: str, updates: int, seed: int, values: Callable[[str], dict[str, float]]) -> Task:
-    """With step sizes from ``values``."""
-    return {"method": method, "updates": updates, "seed": seed, **values(method)}
+def task(method: str, updates: int, seed: int, values: dict[str, float], pictures: bool) -> Task:
+    """With the step sizes ``values``; ``pictures`` of the trained network are kept, too."""
+    return {
+        "method": method, "updates": updates, "seed": seed, "pictures": int(pictures), **values
+    }  # fmt: skip
 
 
 def minutes(task: Task) -> float:
@@ -98,7 +102,10 @@ def run(task: Task) -> list[Row]:
         model.learn(env_steps(model, updates), curve)
     except NonFiniteError:
         return [*curve.rows, {"update": updates, "train_mse": np.inf, "test_mse": np.inf}]
-    return [*curve.rows, {**measured(model, updates), **looked_at(model)}]
+    last = {**measured(model, updates), **looked_at(model)}
+    if task["pictures"]:
+        last |= pictures(model)
+    return [*curve.rows, last]
 
 
 def images(split: str, count: int | None = None) -> tuple[Tensor, Tensor]:
@@ -121,21 +128,29 @@ def measured(model: NodePerturbation, update: int) -> Row:
 
 @torch.no_grad()
 def looked_at(model: NodePerturbation) -> Row:
-    """How well the code tells digits apart, and pictures for the figure."""
+    """How well the code of test digits tells them apart."""
     network = model.policy.network
-    known, known_labels = images("train", TRAINING)
-    asked, asked_labels = images("test")
-    step = network.step(asked, None)
-    codes = step.hidden[1]
-    accuracy = neighbours_accuracy(
-        network.step(known, None).hidden[1], known_labels, codes, asked_labels
-    )
-    first = [int((asked_labels == digit).nonzero()[0]) for digit in range(10)]
+    (known, known_labels), (asked, asked_labels) = images("train", TRAINING), images("test")
+    codes = [network.step(pixels, None).hidden[1] for pixels in (known, asked)]
     return {
-        "neighbours_accuracy": accuracy,
-        "codes": packed(spanning(codes[:SHOWN].numpy())),
-        "reconstructions": packed(step.prediction[first].numpy()),
+        "neighbours_accuracy": neighbours_accuracy(codes[0], known_labels, codes[1], asked_labels)
     }
+
+
+@torch.no_grad()
+def pictures(model: NodePerturbation) -> Row:
+    """The codes of some test digits, and the reconstruction of one of each kind."""
+    pixels, labels = images("test", SHOWN)
+    step = model.policy.network.step(pixels, None)
+    return {
+        "codes": packed(spanning(step.hidden[1].numpy())),
+        "reconstructions": packed(step.prediction[one_of_each(labels)].numpy()),
+    }
+
+
+def one_of_each(labels: Tensor) -> list[int]:
+    """Where each digit comes first."""
+    return [int((labels == digit).nonzero()[0]) for digit in range(10)]
 
 
 def neighbours_accuracy(
@@ -192,25 +207,21 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
             reference = "given gradient" if column == GIVEN else "scalar reward only"
             panel.set(title=f"{split} loss, {reference}")
     curves[0].set_ylabel("mean squared error a pixel")
-    strips = below.subplots(4, 6, height_ratios=(2, 1, 2, 1))
+    strips = below.subplots(4, 7, height_ratios=(2, 1, 2, 1))
     for panel in strips.flat:
-        panel.set(xticks=[], yticks=[])
+        panel.set_axis_off()
     pixels, labels = images("test", SHOWN)
-    originals = pixels[[int((labels == digit).nonzero()[0]) for digit in range(10)]].numpy()
-    methods = grouped(main_rows, "method")
-    for i, (name, found) in enumerate(methods.items()):
-        last = next((row for row in found if "codes" in row), None)
-        if last is None:
-            continue
-        top, bottom = strips[2 * (i // 6), i % 6], strips[2 * (i // 6) + 1, i % 6]
-        code = unpacked(last["codes"], 2)
-        top.scatter(*code.T, c=labels[: len(code)], cmap="tab10", s=6)
-        top.set_title(f"{name}\n{NEIGHBOURS} neighbours: {last['neighbours_accuracy']:.0%}")
-        bottom.imshow(mosaic(unpacked(last["reconstructions"], 784)), cmap="gray", vmin=0, vmax=1)
-    strips[2, 5].set_axis_off()
-    strips[3, 5].imshow(mosaic(originals), cmap="gray", vmin=0, vmax=1)
-    strips[3, 5].set_title("test digits")
-    figure.savefig(path, dpi=70)
+    shown = [row for row in main_rows if "codes" in row]
+    for i, row in enumerate(shown):
+        top, bottom = strips[2 * (i // 7) : 2 * (i // 7) + 2, i % 7]
+        code = unpacked(row["codes"], 2)
+        top.scatter(*code.T, c=labels[: len(code)], cmap="tab10", s=5)
+        name = row["method"].replace(", B", ",\nB")
+        top.set_title(f"{name}\n{NEIGHBOURS} neighbours: {row['neighbours_accuracy']:.0%}", size=9)
+        bottom.imshow(mosaic(unpacked(row["reconstructions"], 784)), cmap="gray", vmin=0, vmax=1)
+    strips[3, 6].imshow(mosaic(pixels[one_of_each(labels)].numpy()), cmap="gray")
+    strips[3, 6].set_title("test digits", size=9)
+    figure.savefig(path, dpi=65)
     plt.close(figure)
 
 
@@ -266,11 +277,17 @@ def claims(rows: list[Row]) -> list[Claim]:
     usual = [row for row in rows if row["updates"] < FULL]
     found = [*separation(usual), *comparisons(usual)]
     found += [
-        Claim(f"{name}: best test loss, {NEIGHBOURS}-neighbour accuracy", described, None, name)
+        Claim(
+            f"{name}: best test loss, {NEIGHBOURS}-neighbour accuracy, runs that diverged",
+            described,
+            None,
+            name,
+        )
         for name in grouped(usual, "method")
         for described in [
             f"{spread(ends(usual, name), 'best')}, "
-            f"{spread(ends(usual, name), 'neighbours_accuracy', '.0%')}"
+            f"{spread(ends(usual, name), 'neighbours_accuracy', '.0%')}, "
+            f"{sum(row['test_mse'] > DIVERGED for row in ends(usual, name))} diverged"
         ]
     ]
     return found + at_full_length([row for row in rows if row["updates"] == FULL])
@@ -357,12 +374,21 @@ def at_full_length(rows: list[Row]) -> list[Claim]:
 
 NOTES = """
 Losses are mean squared errors a pixel; "best" is the smallest test loss among a dozen points of a
-run, for every method alike. Step sizes were chosen on the validation split, by an equal search for
-all methods of a column. Where this differs from the paper: our output layer is linear, the paper's
-a ReLU; weights start as N(0, 1/n_in), the authors' as N(0, 2/n_in); step sizes are on gradients
-averaged over the batch (the authors' 1e-4 on sums over 32 is 3.2e-3 here); node noise is weighed
-with each context's own change of the loss, the authors' with that of the whole batch. The step size
-is constant with the given gradient, as in the paper, and falls linearly with the scalar reward.
+run, for every method alike. Step sizes were chosen on the validation split, by a search of equally
+many trials for all methods of a column. Digits of the test split are named by the 10 nearest codes
+of 5,000 training images.
+
+Where this differs from the paper: the output layer is linear, the paper's a ReLU, so that pixels
+may be predicted below 0 and no output unit can die. Weights start as N(0, 1/n_in), the authors' as
+N(0, 2/n_in), with which SGD did worse. Step sizes are on gradients averaged over the batch: the
+authors' 1e-4 and 8e-6, on sums over 32 contexts, are 3.2e-3 and 2.6e-4 here. Node noise is weighed
+with each context's own change of the loss, the authors' with the whole batch's. The step size is
+constant with the given gradient, as in the paper, and falls linearly with the scalar reward.
+
+`loss_ridge` is left out: its V is 784 × 784 here, an update takes 20 ms in place of 3, and sums
+that never forget lag behind weights that still change (validation error 0.072 after 1,500 updates,
+where `loss` has 0.061). The paper's runs are longer and more, cut here for time: 20,000 updates of
+4 seeds (scalar reward: 12,000 updates of 3), and 60,000 updates of one seed as a check.
 """
 
 STUDY = Study(
@@ -372,7 +398,7 @@ STUDY = Study(
     minutes=minutes,
     draw=draw,
     claims=claims,
-    seeds=(0, 1, 2, 3, 4),
+    seeds=(0, 1, 2, 3),
     notes=NOTES,
 )
 
