@@ -27,8 +27,8 @@ class Teacher(LossEnv):
     Every output is a mixture of the same few sines, so that a task of many outputs asks for no
     other hidden units than one of few.
 
-    **Observation**: Box(−10, 10, (8,)): x ~ N(0, I). **Action**: Box(−1, 1, (outputs,)), a quarter of
-    the prediction. **Reward**: −½ Σ (prediction − t(x))². **End of episode**: after one action.
+    **Observation**: Box(−10, 10, (8,)): x ~ N(0, I). **Action**: Box(−1, 1, (outputs,)), a quarter
+    of the prediction. **Reward**: −½ Σ (prediction − t(x))². **End of episode**: after one action.
 
     Args:
         outputs: d.
