@@ -20,7 +20,7 @@ def run(script, out):
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     name = script.removesuffix(".py")
