@@ -202,7 +202,7 @@ def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
     """Curves and floors, of three seeds at least: slopes of one seed scatter."""
     if quick:
         seeds = range(seeds[0], seeds[0] + 3)
-    decades = 3 if quick else 5
+    decades = 3 if quick else 4
     curves = [
         {"part": "curve", "curve": curve, "seed": seed, "decades": decades,
          "budget": 100 * 10**decades}
