@@ -135,6 +135,8 @@ def carry_out(study: Study, tasks: list[Task], jobs: int) -> Any:
     if not tasks:
         return
     # Not a multiprocessing.Pool, whose processes may have no children and whose death it waits out.
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # numpy's threads, in the processes
+        os.environ.setdefault(name, "1")
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
         try:
