@@ -12,6 +12,8 @@ import math
 import torch
 from torch import Tensor
 
+from nodepert.agents.errors import NonFiniteError
+
 __all__ = [
     "angle_degrees",
     "gaussian_probes",
@@ -144,9 +146,17 @@ def ridge_feedback(second_moment: Tensor, cross_moment: Tensor, ridge: float) ->
 
     Returns:
         B, shape (n_out, n_in).
+
+    Raises:
+        NonFiniteError: V + γI is not positive definite.
     """
     identity = torch.eye(len(second_moment), dtype=second_moment.dtype, device=second_moment.device)
-    factor = torch.linalg.cholesky(second_moment + ridge * identity)
+    factor, failed = torch.linalg.cholesky_ex(second_moment + ridge * identity)
+    if failed:
+        raise NonFiniteError(
+            f"the sums of the feedback regression, with ridge={ridge}, are not positive definite: "
+            "the weights have diverged, or ridge is too small; try a smaller learning_rate"
+        )
     return torch.cholesky_solve(cross_moment, factor)
 
 

@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.maths import (
     angle_degrees,
     gaussian_probes,
@@ -196,3 +197,9 @@ def test_metrics():
     assert (
         sign_congruence(torch.tensor([1.0, -1.0, 2.0, -2.0]), torch.tensor([3.0, 1, 1, 1])) == 0.5
     )
+
+
+def test_ridge_feedback_of_diverged_sums_says_so():
+    broken = torch.full((2, 2), torch.nan)
+    with pytest.raises(NonFiniteError, match=r"ridge=0.1, are not positive definite: the weights"):
+        ridge_feedback(broken, torch.ones(2, 3), 0.1)
