@@ -61,13 +61,26 @@ def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
         quick_ones = [("given", method) for method in GIVEN if method != "forgetting"]
         quick_ones += [("scalar", "response"), ("scalar", "feedback alignment")]
         return [planned(c, m, 1e-2, seed, 1) for seed in seeds for c, m in quick_ones]
-    first = [("given", method) for method in GIVEN] + [("scalar", "response")]
-    rivals = [("scalar", method) for method in SCALAR if method != "response"]
+    main_ones = [
+        ("given", "node perturbation"),
+        ("given", "backprop"),
+        ("given", "feedback alignment"),
+        ("given", "forgetting"),
+        ("scalar", "response"),
+    ]
+    others = [
+        ("given", "matched"),
+        ("given", "response"),
+        ("scalar", "feedback alignment"),
+        ("scalar", "backprop"),
+        ("scalar", "matched"),
+        ("scalar", "node perturbation"),
+    ]
     return [
-        *(planned(c, m, 1e-2, seed) for seed in seeds for c, m in first),
-        *(planned("given", m, noise, seed) for seed in seeds[:3] for noise in NOISES
-          for m in ("node perturbation", "forgetting") if noise != 1e-2),
-        *(planned(c, m, 1e-2, seed) for seed in seeds[:3] for c, m in rivals),
+        *(planned(c, m, 1e-2, seed) for seed in seeds for c, m in main_ones),
+        *(planned("given", "node perturbation", noise, seed) for seed in seeds for noise in NOISES
+          if noise != 1e-2),
+        *(planned(c, m, 1e-2, seed) for seed in seeds for c, m in others),
         planned("given", "authors", 1e-2, seeds[0], 1067),
     ]  # fmt: skip
 
