@@ -2,19 +2,26 @@
 
     python examples/benchmarks/training_speed.py [--batch-sizes 64 1024] [--out DIR] [--quick]
 
-Both sides train 784-256-128-10 with Adam on one thread. The plain loop is nn.Linear, autograd and
-the squared error; the agent pays for two env steps an image, probes, feedback learning and logs.
-Each repeat times both sides, one after the other; the table has medians over repeats.
+The plain loop is nn.Linear, autograd and the squared error, on one thread. Two comparisons: from
+the scalar reward alone, 784-256-128-10 ReLU with Adam, where the agent pays for two env steps an
+image, probes, feedback learning and logs; and the paper's figure 2, 784-50-20-10 sigmoid with SGD
+and batches of 32, where the gradient is given to the agent, too. Each repeat times all sides, one
+after the other; the table has medians over repeats.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import pathlib
 import statistics
 import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
 
+import gymnasium as gym
 import matplotlib
 import numpy as np
 import torch
@@ -33,18 +40,27 @@ class PlainLoop:
 
     Args:
         batch_size: Images an update.
-        fused: Of Adam; None is torch's default.
+        sizes: Widths of the layers, from the pixels to the classes.
+        activation: σ.
+        optimizer: From the weights.
     """
 
-    def __init__(self, batch_size: int, fused: bool | None) -> None:
+    def __init__(
+        self,
+        batch_size: int,
+        sizes: tuple[int, ...],
+        activation: type[nn.Module],
+        optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
+    ) -> None:
         examples = MNIST().examples
         self.images = torch.from_numpy(examples.images.astype(np.float32) / 255)
         self.targets = F.one_hot(torch.from_numpy(examples.labels.astype(np.int64)), 10).float()
         self.batch_size = batch_size
-        self.network = nn.Sequential(
-            nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10)
-        )
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=1e-3, fused=fused)
+        layers: list[nn.Module] = []
+        for n_in, n_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(n_in, n_out), activation()]
+        self.network = nn.Sequential(*layers[:-1])
+        self.optimizer = optimizer(self.network.parameters())
 
     def train(self, images: int) -> None:
         """So many images."""
@@ -57,27 +73,52 @@ class PlainLoop:
 
 
 class Agent:
-    """The agent with its default preset.
+    """The agent.
 
     Args:
-        batch_size: Contexts an update.
+        env: MNIST.
+        hyperparameters: Those that differ from the default.
     """
 
-    def __init__(self, batch_size: int) -> None:
-        self.model = NodePerturbation("MlpPolicy", "MNIST-v0", batch_size=batch_size, seed=0)
+    def __init__(self, env: gym.Env, **hyperparameters: Any) -> None:
+        self.model = NodePerturbation("MlpPolicy", env, seed=0, **hyperparameters)
 
     def train(self, images: int) -> None:
-        """So many images, each on two lanes."""
-        self.model.learn(2 * images, reset_num_timesteps=False)
+        """So many images, each on all lanes of its context."""
+        steps = images * self.model.lanes_per_context
+        self.model.learn(steps, reset_num_timesteps=False)
 
 
-def measure(batch_size: int, repeats: int, images: int) -> dict[str, list[float]]:
-    """Microseconds an image, of each side in each repeat."""
-    sides = {
-        "plain loop": PlainLoop(batch_size, fused=None),
-        "plain loop, fused Adam": PlainLoop(batch_size, fused=True),
-        "nodepert": Agent(batch_size),
+def scalar_sides(batch_size: int) -> dict[str, PlainLoop | Agent]:
+    """Of the comparison from the scalar reward; the first is what the others are divided by."""
+    sizes = (784, 256, 128, 10)
+    adam, fused = partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.Adam, lr=1e-3, fused=True)
+    return {
+        "plain loop": PlainLoop(batch_size, sizes, nn.ReLU, adam),
+        "plain loop, fused Adam": PlainLoop(batch_size, sizes, nn.ReLU, fused),
+        "nodepert": Agent(gym.make("MNIST-v0"), batch_size=batch_size),
     }
+
+
+def figure2_sides(batch_size: int) -> dict[str, PlainLoop | Agent]:
+    """Of the paper's figure 2, gradient given."""
+    settings = {
+        "credit": "given", "net_arch": (50, 20), "activation": "sigmoid", "optimizer": "sgd",
+        "learning_rate": 0.05, "batch_size": batch_size,
+    }  # fmt: skip
+    env = gym.make("MNIST-v0", expose_gradient=True)
+    ridge = {"rule": "loss_ridge", "node_baseline": "clean", "node_std": 1e-2}
+    sgd = partial(torch.optim.SGD, lr=0.05)
+    return {
+        "figure 2: plain loop": PlainLoop(batch_size, (784, 50, 20, 10), nn.Sigmoid, sgd),
+        "figure 2: backprop": Agent(env, rule="backprop", **settings),
+        "figure 2: response": Agent(env, rule="response", **settings),
+        "figure 2: loss_ridge": Agent(env, **ridge, **settings),
+    }
+
+
+def measure(sides: dict[str, Any], repeats: int, images: int) -> dict[str, list[float]]:
+    """Microseconds an image, of each side in each repeat."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(repeats + 1):
         for name, side in sides.items():
@@ -101,11 +142,13 @@ def main() -> None:
     repeats, updates = (2, 5) if arguments.quick else (11, 200)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for batch_size in arguments.batch_sizes:
+    comparisons = [(size, scalar_sides) for size in arguments.batch_sizes] + [(32, figure2_sides)]
+    for batch_size, sides in comparisons:
         images = batch_size * max(updates * 64 // batch_size, 3)
-        times = measure(batch_size, repeats, images)
+        times = measure(sides(batch_size), repeats, images)
+        plain = next(iter(times.values()))
         for name, values in times.items():
-            ratios = [a / b for a, b in zip(values, times["plain loop"], strict=True)]
+            ratios = [a / b for a, b in zip(values, plain, strict=True)]
             ratio = statistics.median(ratios)
             rows.append(
                 (batch_size, name, statistics.median(values), min(values), max(values), ratio)
@@ -116,7 +159,7 @@ def main() -> None:
         writer = csv.writer(file)
         writer.writerow(["batch_size", "side", "us_per_image", "lowest", "highest", "ratio"])
         writer.writerows(rows)
-    figure, axes = plt.subplots(figsize=(7, 3), layout="constrained")
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     names = [f"{name}, batch {batch_size}" for batch_size, name, *_ in rows]
     axes.barh(names, [row[2] for row in rows])
     axes.invert_yaxis()
