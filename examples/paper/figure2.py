@@ -3,8 +3,8 @@
     python examples/paper/figure2.py [--quick] [--out DIR] [--seeds 0 1 2 3 4] [--jobs 2]
 
 The paper's network and loss (784-50-20-10 sigmoid, ½Σ squared error, He-scaled normal weights,
-batches of 32). Left column: the true gradient is given at the output, as in the paper; feedback by
-exact least squares (`loss_ridge`, γ = 0.1, sums that forget nothing, clean-pass baseline, one epoch
+batches of 32). Given column: the true gradient at the output, as in the paper; feedback by exact
+least squares (`loss_ridge`, γ = 0.1, sums that forget nothing, clean-pass baseline, one epoch
 in which only B learns), SGD with one step size for all methods, chosen for backprop on the
 validation split. Right column: nothing but scalar rewards, with the MNIST-v0 preset "paper".
 """
@@ -24,7 +24,7 @@ from nodepert.agents.presets import preset_for
 
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1)
 LEARNING_RATE = 0.2
-"""Of the mean gradient, from figure2_search.py; 1/32 of it on gradients summed over the batch."""
+"""Of the mean gradient; 1/32 of it on gradients summed over the batch. See figure2_search.py."""
 AUTHORS_RATE = 4e-4 * BATCH
 POINTS = (0, 1, 2, 3, 5, 8, 12, 16, 20, 25, 30, 35, 40)
 """Epochs at which to measure."""
