@@ -356,7 +356,7 @@ def agent_claims(agent: list[Row]) -> list[Claim]:
                 for w, a in angles.items()
             ),
             angles["learning"][0] < 45 and angles["learning"][0] < angles["fixed"][0] - 20
-            if last["learning"][0]["samples"] >= MILLION
+            if last["learning"] and last["learning"][0]["samples"] >= MILLION
             else None,
             "co-adapt",
         )
