@@ -88,7 +88,7 @@ def main(study: Study, description: str | None) -> None:
     )
     started = time.perf_counter()
     for done, (task, points) in enumerate(carry_out(study, missing, arguments.jobs), start=1):
-        rows += [{**task, **point} for point in points]
+        rows += [joined(task, point) for point in points]
         write(path, rows)
         elapsed = (time.perf_counter() - started) / 60
         print(f"{done}/{len(missing)} after {elapsed:.1f} min: {task}", flush=True)
@@ -148,6 +148,13 @@ def carry_out(study: Study, tasks: list[Task], jobs: int) -> Any:
 
 
 # Rows ------------------------------------------------------------------------------------------
+
+
+def joined(task: Task, point: Row) -> Row:
+    """A row; a point that overwrites a column of its task would make the task look unfinished."""
+    if task.keys() & point.keys():
+        raise ValueError(f"columns {sorted(task.keys() & point.keys())} are the task's own")
+    return {**task, **point}
 
 
 def belongs(row: Row, task: Task) -> bool:
