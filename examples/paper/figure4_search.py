@@ -146,8 +146,8 @@ STUDY = Study(
     draw=draw,
     claims=claims,
     seeds=(100, 101),
-    notes="Medians over the seeds; a run that diverged or stayed under 99 % counts as the worst. Chosen "
-    "is the best step of W with a margin: where the next larger one does well, too.",
+    notes="Medians over the seeds; a run that diverged or stayed under 99 % counts as the worst. "
+    "Chosen is the best step of W with a margin: where the next larger one does well, too.",
 )
 
 if __name__ == "__main__":
