@@ -81,7 +81,7 @@ def claims(rows: list[Row]) -> list[Claim]:
     found, safe = errors(rows), stable(rows)
     text = ", ".join(f"{rate:g}: {error:.2%}" for rate, error in found.items())
     lost = {
-        rate: [point["method"] for point in points if "diverged" in point]
+        rate: list(dict.fromkeys(p["method"] for p in points if "diverged" in p))
         for rate, points in sorted(grouped(rows, "learning_rate").items())
     }
     said = "; ".join(f"{rate:g}: {', '.join(names) or 'none'}" for rate, names in lost.items())
