@@ -80,9 +80,12 @@ def main(study: Study, description: str | None) -> None:
     tasks = study.tasks(arguments.quick, arguments.seeds)
     rows = read(path)
     missing = [task for task in tasks if not any(belongs(row, task) for row in rows)]
+    finished = len(tasks) - len(missing)
+    if arguments.report:
+        missing = []
     hours = sum(map(study.minutes, missing)) / 60
     print(
-        f"{study.name}: {len(tasks) - len(missing)} of {len(tasks)} tasks are in {path}; "
+        f"{study.name}: {finished} of {len(tasks)} tasks are in {path}; "
         f"about {hours:.2f} core-hours for the rest",
         flush=True,
     )
@@ -108,6 +111,7 @@ def parse(study: Study, description: str | None) -> argparse.Namespace:
     parser.add_argument("--out", type=pathlib.Path, help=f"default: runs/paper/{study.name}")
     parser.add_argument("--seeds", type=int, nargs="+", help=f"default: {study.seeds}")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
+    parser.add_argument("--report", action="store_true", help="run nothing, report what is there")
     arguments = parser.parse_args()
     if arguments.jobs < 1:
         parser.error(f"--jobs {arguments.jobs}: expected at least 1")
