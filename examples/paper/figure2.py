@@ -52,6 +52,7 @@ SCALAR: dict[str, Changes] = {
     # Its regression needs an output error that is low in noise, so it sees each image 22 times.
     "node perturbation": {**PAPER, "probes": 10, "node_baseline": "antithetic"},
 }
+COLOURS = {method: f"C{i}" for i, method in enumerate(GIVEN)}
 LABELS = {"forgetting": "node perturbation, forgetting 0.9995", "authors": "authors' step size"}
 
 
@@ -150,11 +151,13 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
     figure, grid = plt.subplots(2, 6, figsize=(22, 7), layout="constrained")
     for line, column in zip(grid, ("given", "scalar"), strict=True):
         chosen = [r for r in at_best_noise(select(rows, column=column)) if r["method"] != "authors"]
-        for axes, (quantity, label) in zip(line, panels, strict=False):
-            for method, points in grouped([r for r in chosen if quantity in r], "method").items():
+        for axes, (quantity, what) in zip(line, panels, strict=False):
+            measured = [row for row in chosen if quantity in row]
+            for method, points in grouped(measured, "method").items():
                 curve = {e: median(p, quantity) for e, p in grouped(points, "epoch").items()}
-                axes.plot(list(curve), list(curve.values()), label=LABELS.get(method, method))
-            axes.set(xlabel="epoch", ylabel=label, title=f"{column}: {label}")
+                label, colour = LABELS.get(method, method), COLOURS[method]
+                axes.plot(list(curve), list(curve.values()), color=colour, label=label)
+            axes.set(xlabel="epoch", ylabel=what, title=f"{column}: {what}")
             axes.grid(alpha=0.3)
         line[4].set_yscale("log")
         line[4].legend(fontsize=7)
@@ -166,7 +169,8 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
 
 def draw_noise(axes: Any, rows: list[Row]) -> None:
     """Test error and angles in the end, against c."""
-    by_noise = grouped(select(final(rows), column="given", method="node perturbation"), "noise")
+    ended = select(final(rows), column="given", method="node perturbation")
+    by_noise = grouped(sorted(ended, key=lambda row: row["noise"]), "noise")
     for quantity, scale in (("test_error", 1e3), ("error_angle_1", 1), ("error_angle_2", 1)):
         values = [scale * median(points, quantity) for points in by_noise.values()]
         label = "test error (‰)" if quantity == "test_error" else f"{quantity} (°)"
