@@ -11,7 +11,10 @@ import pytest
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-@pytest.fixture(scope="module")
+pytestmark = pytest.mark.xdist_group("cnn")  # one quick run for all tests
+
+
+@pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("cnn")
     done = subprocess.run(

@@ -14,6 +14,9 @@ import torch
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
+pytestmark = pytest.mark.xdist_group("figure3")  # one quick run for all tests
+
+
 def run(script, out):
     done = subprocess.run(
         [sys.executable, str(PAPER / script), "--quick", "--jobs", "1", "--out", str(out)],
@@ -29,7 +32,7 @@ def run(script, out):
         return list(csv.DictReader(file))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ends(tmp_path_factory):
     out = tmp_path_factory.mktemp("figure3")
     rows = run("figure3.py", out)

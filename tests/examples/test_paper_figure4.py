@@ -15,7 +15,10 @@ from nodepert.agents.networks import RNN
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-@pytest.fixture(scope="module")
+pytestmark = pytest.mark.xdist_group("figure4")  # one quick run for all tests
+
+
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("figure4")
     done = subprocess.run(
@@ -29,7 +32,7 @@ def folder(tmp_path_factory):
     return out
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rows(folder):
     with (folder / "figure4.csv").open(newline="") as file:
         return list(csv.DictReader(file))

@@ -17,12 +17,15 @@ from nodepert.envs.testing import check_loss_env
 PAPER = pathlib.Path(__file__).parents[2] / "examples" / "paper"
 
 
+pytestmark = pytest.mark.xdist_group("figure6")  # one quick run for all tests
+
+
 @pytest.fixture(autouse=True)
 def _scripts_import_their_neighbours(monkeypatch):
     monkeypatch.syspath_prepend(str(PAPER))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     folder = tmp_path_factory.mktemp("figure6")
     done = subprocess.run(

@@ -11,7 +11,10 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/figure_s5.py"
 
 
-@pytest.fixture(scope="module")
+pytestmark = pytest.mark.xdist_group("figure_s5")  # one quick run for all tests
+
+
+@pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("figure_s5")
     done = subprocess.run(

@@ -14,7 +14,10 @@ import torch
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-@pytest.fixture(scope="module")
+pytestmark = pytest.mark.xdist_group("fusion")  # one quick run for all tests
+
+
+@pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("fusion")
     done = subprocess.run(
