@@ -116,7 +116,7 @@ def predicted_change(noises: Sequence[Tensor], carried: Sequence[Tensor]) -> Ten
 
 def to_come(changes: Tensor, window: Window) -> Tensor:
     """Σ of changes of the loss from each step to the end of episode or window, shape (T, N)."""
-    changes = changes * torch.stack(window.valid)
+    changes = changes * window.mask
     future = torch.zeros_like(changes)
     running = torch.zeros_like(changes[0])
     for t in reversed(range(len(changes))):

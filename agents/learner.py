@@ -131,7 +131,7 @@ class Learner:
             update: Which update this is, from 1.
             before_update: Told ê, shape (T, N, d), before W and B change, for measurements.
         """
-        if not torch.stack(window.valid).any():
+        if not window.mask.any():
             self.network.forget_calls()
             return
         error, model = self.output_error(window)
@@ -186,7 +186,7 @@ class Learner:
         The error model is always the fit from before the window; it learns from it afterwards.
         """
         shape = (len(window.steps), *window.centres[0].shape)
-        valid = torch.stack(window.valid)[:, :, None]
+        valid = window.mask[:, :, None]
         estimator = self.estimator
         if not isinstance(estimator, ProbeError):
             if not window.gradients:
@@ -215,13 +215,13 @@ class Learner:
     def _carry_down(self, window: Window, error: Tensor, keep_graph: bool = False) -> None:
         """Backward pass from ê: errors in the layers' calls, gradients summed over all steps."""
         predictions = torch.stack([step.prediction for step in window.steps])
-        self.optimizer.zero_grad(set_to_none=True)
+        for weight in self.network.forward_weights:
+            weight.grad = None
         predictions.backward(error, retain_graph=keep_graph)
 
     def _scale_gradients(self, window: Window) -> None:
         """From sums to means over the valid steps of all contexts, at most so long."""
-        count = torch.stack(window.valid).sum()
-        for weight in self.network.forward_weights:
-            cast(Tensor, weight.grad).div_(count)
+        gradients = [cast(Tensor, weight.grad) for weight in self.network.forward_weights]
+        torch._foreach_div_(gradients, window.mask.sum())
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.network.forward_weights, self.max_grad_norm)

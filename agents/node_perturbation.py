@@ -369,7 +369,7 @@ class NodePerturbation(BaseAlgorithm):
         due = every and (self._n_updates - 1) % every == 0
         measure = partial(self._measure, window) if due else None
         self.learner.learn_from(window, self._n_updates, measure)
-        losses, valid = torch.stack(window.losses).mean(-1), torch.stack(window.valid)
+        losses, valid = torch.stack(window.losses).mean(-1), window.mask
         if valid.any():
             self._loss_window.append(float(losses[valid].mean()))
 

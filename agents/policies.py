@@ -130,7 +130,8 @@ class FeedbackPolicy(BasePolicy):
 
     def to_input(self, observation: NDArray[Any]) -> Tensor:
         """Observations (N, ...) as the network's input: flat, float, one-hot if Discrete."""
-        tensor = torch.as_tensor(np.asarray(observation), device=self.device)
+        device = self.network.forward_weights[0].device  # not self.device, which lists them all
+        tensor = torch.as_tensor(np.asarray(observation), device=device)
         return preprocess_obs(tensor, self.observation_space).flatten(1)  # type: ignore[union-attr]
 
     def forward(self, observation: Tensor, deterministic: bool = True) -> Tensor:

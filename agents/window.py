@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,11 @@ class Window:
     gradients: list[Tensor] = field(default_factory=list)  # ∂L/∂prediction, where given, [N, d]
     valid: list[Tensor] = field(default_factory=list)  # [N]
     started: list[Tensor] = field(default_factory=list)  # before each step, [N]
+
+    @cached_property
+    def mask(self) -> Tensor:
+        """Which steps count, once all are played, shape (T, N)."""
+        return torch.stack(self.valid)
 
 
 def collect(
