@@ -18,9 +18,9 @@ demo: $(VENV)/.installed ## Install, and train on MNIST from the scalar loss alo
 
 # One worker a core with one thread each: the networks are small, so a second thread in one test
 # gains less than a second test beside it, and workers with many threads would crowd each other.
-# Each worker imports torch, hence the limit. Tests of one xdist_group share a worker.
+# Each worker imports torch, hence the limit. The tests of one file share a worker and its fixtures.
 test: $(VENV)/.installed-dev ## Run the test suite
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(BIN)/ruff check .

@@ -28,7 +28,6 @@ MNIST = {
         "t10k-labels-idx1-ubyte",
     )
 }
-pytestmark = pytest.mark.xdist_group("packaging")
 
 
 def source_files() -> list[Path]:

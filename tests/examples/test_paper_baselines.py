@@ -12,9 +12,6 @@ SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/baselines.py"
 BASELINES = ("clean", "antithetic", "ema", "critic", "none")
 
 
-pytestmark = pytest.mark.xdist_group("baselines")  # one quick run for all tests
-
-
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("baselines")

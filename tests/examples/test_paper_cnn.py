@@ -11,9 +11,6 @@ import pytest
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-pytestmark = pytest.mark.xdist_group("cnn")  # one quick run for all tests
-
-
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("cnn")

@@ -11,9 +11,6 @@ import pytest
 PAPER = pathlib.Path(__file__).parents[2] / "examples" / "paper"
 
 
-pytestmark = pytest.mark.xdist_group("figure2")  # one quick run for all tests
-
-
 def run(script, *arguments, cwd):
     done = subprocess.run(
         [sys.executable, str(PAPER / script), "--quick", "--jobs", "1", *arguments],

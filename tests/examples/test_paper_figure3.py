@@ -14,9 +14,6 @@ import torch
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-pytestmark = pytest.mark.xdist_group("figure3")  # one quick run for all tests
-
-
 def run(script, out):
     done = subprocess.run(
         [sys.executable, str(PAPER / script), "--quick", "--jobs", "1", "--out", str(out)],

@@ -15,9 +15,6 @@ from nodepert.agents.networks import RNN
 PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
-pytestmark = pytest.mark.xdist_group("figure4")  # one quick run for all tests
-
-
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("figure4")

@@ -17,9 +17,6 @@ from nodepert.envs.testing import check_loss_env
 PAPER = pathlib.Path(__file__).parents[2] / "examples" / "paper"
 
 
-pytestmark = pytest.mark.xdist_group("figure6")  # one quick run for all tests
-
-
 @pytest.fixture(autouse=True)
 def _scripts_import_their_neighbours(monkeypatch):
     monkeypatch.syspath_prepend(str(PAPER))

@@ -11,9 +11,6 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/figure_s5.py"
 
 
-pytestmark = pytest.mark.xdist_group("figure_s5")  # one quick run for all tests
-
-
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("figure_s5")

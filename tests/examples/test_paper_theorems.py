@@ -13,9 +13,6 @@ import pytest
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/theorems.py"
 
 
-pytestmark = pytest.mark.xdist_group("theorems")  # one quick run for all tests
-
-
 @pytest.fixture(scope="session")
 def rows(tmp_path_factory):
     out = tmp_path_factory.mktemp("theorems")
