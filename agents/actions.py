@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import gymnasium as gym
@@ -44,7 +45,7 @@ class ActionMap:
         elif not isinstance(space, spaces.Discrete):
             raise ConfigError(f"action space {space}: expected a Box or a Discrete space")
 
-    @property
+    @cached_property
     def dim(self) -> int:
         """Width of the prediction, d."""
         if isinstance(self.space, spaces.Discrete):

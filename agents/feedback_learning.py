@@ -14,9 +14,10 @@ from nodepert.agents.networks import FeedbackLayer, Network
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.window import Window
 
-__all__ = ["learn_from_loss", "learn_from_response", "learn_from_update", "watch_nodes"]
+__all__ = ["learn_from_loss", "learn_from_response", "learn_from_update"]
 
 
+@torch.no_grad()
 def learn_from_response(
     network: Network, rules: Sequence[ResponseRule], noise: NodeNoise, generator: torch.Generator
 ) -> None:
@@ -25,28 +26,20 @@ def learn_from_response(
         for layer, _ in network.readers(i):
             if layer.feedback is None:
                 continue
-            activity = torch.cat([call.input for call in layer.calls])  # h, [R, *shape_i]
-            activity = activity[: samples_needed(layer, layer.calls[0].output)]
-            xi = noise.sample(tuple(activity.shape), i, generator)
-            with torch.no_grad():
-                response = layer(activity + xi) - layer(activity)
-            feedback = layer.feedback.flatten(1)
+            xi = noise.sample((trials(layer), *network.hidden_shapes[i]), i, generator)
+            response, feedback = layer.respond(xi), layer.feedback.flatten(1)
             gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
             layer.feedback.grad = gradient.view_as(layer.feedback)
 
 
-def samples_needed(layer: FeedbackLayer, answer: Tensor) -> int | None:
-    """How many of the samples to try noise on: where each has many patches, a few determine B.
-
-    None for all of them.
-
-    Args:
-        layer: That answers.
-        answer: Its outputs, one a sample.
-    """
-    patches = answer[0, 0].numel()  # of one sample
-    fan_in = layer.weight[0].numel()
-    return None if patches == 1 else math.ceil(2 * fan_in / patches)
+def trials(layer: FeedbackLayer) -> int:
+    """On how many samples to try noise: all, but a few determine B where each has many patches."""
+    answer = layer.calls[0].output
+    samples = len(answer) * len(layer.calls)
+    if answer.dim() == 2:
+        return samples
+    patches, fan_in = answer[0, 0].numel(), layer.weight[0].numel()
+    return min(samples, math.ceil(2 * fan_in / patches))
 
 
 def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:
@@ -55,16 +48,6 @@ def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:
         for layer, _ in network.readers(i):
             if layer.feedback is not None:
                 layer.feedback.grad = rule.gradient(cast(Tensor, layer.weight.grad))
-
-
-def watch_nodes(window: Window) -> None:
-    """Makes the next backward pass keep λ̃, the error that arrives at each hidden node.
-
-    That is what feedback carries, and what a cell passes on by itself, such as a GRU's h to h.
-    """
-    for step in window.steps:
-        for nodes in step.hidden:
-            nodes.retain_grad()
 
 
 def learn_from_loss(
@@ -76,15 +59,14 @@ def learn_from_loss(
 ) -> None:
     """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / E[ξ²].
 
-    The errors in the network's calls must be those of the window, and the backward pass that left
-    them there must have come after :func:`watch_nodes`. ``change`` is what node noise did to the
-    loss in each step, shape (T, N).
+    The errors in the network's calls and in the steps must be those of the window. ``change`` is
+    what node noise did to the loss in each step, shape (T, N).
     """
     hidden = range(len(rules))
     readers = [network.readers(i) for i in hidden]
     sources = [[sources_of(layer, lag, window) for layer, lag in readers[i]] for i in hidden]
     carried = [
-        torch.cat([cast(Tensor, step.hidden[i].grad) for step in window.steps]) for i in hidden
+        torch.cat([step.carried[i] for step in window.steps]) for i in hidden
     ]  # λ̃[i], [TN, *shape_i]
     noises = [torch.cat([step[i] for step in window.node_noise]) for i in hidden]  # ξ[i], alike
     if rules[0].subtracts_prediction:

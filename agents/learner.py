@@ -22,7 +22,6 @@ from nodepert.agents.feedback_learning import (
     learn_from_loss,
     learn_from_response,
     learn_from_update,
-    watch_nodes,
 )
 from nodepert.agents.networks import Network
 from nodepert.agents.node_noise import NodeNoise
@@ -131,7 +130,7 @@ class Learner:
             update: Which update this is, from 1.
             before_update: Told ê, shape (T, N, d), before W and B change, for measurements.
         """
-        if not window.mask.any():
+        if not window.count:
             self.network.forget_calls()
             return
         error, model = self.output_error(window)
@@ -141,15 +140,14 @@ class Learner:
         regressor = error if model is None else model
         feedback_due = self.cadence.feedback_due(update)
         if feedback_due and self._learns_by(LossRule):
-            watch_nodes(window)
-            self._carry_down(window, regressor, keep_graph=regressor is not error)
+            gradients = self.network.carry_down(window.steps, regressor, regressor is not error)
             rules = cast("Sequence[LossRule]", self.rules)
             learn_from_loss(self.network, rules, self.noise, window, self._node_changes(window))
             if regressor is not error:
-                self._carry_down(window, error)
+                gradients = self.network.carry_down(window.steps, error)
         else:
-            self._carry_down(window, error)
-        self._scale_gradients(window)
+            gradients = self.network.carry_down(window.steps, error)
+        self._set_gradients(gradients, window)
         if self._learns_by(UpdateRule):
             learn_from_update(self.network, cast("Sequence[UpdateRule]", self.rules))
         if self.cadence.forward_due(update):
@@ -212,16 +210,10 @@ class Learner:
         count, dim = probes.shape[1:]
         return 1.0 if self.residual == "unbiased" else min(count, dim) / dim
 
-    def _carry_down(self, window: Window, error: Tensor, keep_graph: bool = False) -> None:
-        """Backward pass from ê: errors in the layers' calls, gradients summed over all steps."""
-        predictions = torch.stack([step.prediction for step in window.steps])
-        for weight in self.network.forward_weights:
-            weight.grad = None
-        predictions.backward(error, retain_graph=keep_graph)
-
-    def _scale_gradients(self, window: Window) -> None:
+    def _set_gradients(self, gradients: list[Tensor], window: Window) -> None:
         """From sums to means over the valid steps of all contexts, at most so long."""
-        gradients = [cast(Tensor, weight.grad) for weight in self.network.forward_weights]
-        torch._foreach_div_(gradients, window.mask.sum())
+        torch._foreach_mul_(gradients, 1 / window.count)
+        for weight, gradient in zip(self.network.forward_weights, gradients, strict=True):
+            weight.grad = gradient
         if self.max_grad_norm is not None:
             torch.nn.utils.clip_grad_norm_(self.network.forward_weights, self.max_grad_norm)

@@ -33,7 +33,7 @@ __all__ = [
 
 def gaussian_probes(shape: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
     """ξ ~ N(0, std²), independent in every component."""
-    return std * torch.randn(shape, generator=generator, device=generator.device)
+    return torch.normal(0.0, std, shape, generator=generator, device=generator.device)
 
 
 def orthogonal_probes(
@@ -118,9 +118,11 @@ def response_feedback_gradient(feedback: Tensor, noise: Tensor, response: Tensor
     """
     rows, width = noise.shape
     residual = torch.addmm(response, noise, feedback.t(), alpha=-1)  # Δz − ξ Bᵀ, [R, n_out]
-    largest = noise.square().mean() * (math.sqrt(rows) + math.sqrt(width)) ** 2
+    flat = noise.flatten()
+    variance = torch.dot(flat, flat) / len(flat)
+    largest = variance * (math.sqrt(rows) + math.sqrt(width)) ** 2
     tiny = torch.finfo(noise.dtype).tiny
-    return -(residual.t() @ noise) / largest.clamp(min=tiny)
+    return (residual.t() @ noise).div_(-largest - tiny)
 
 
 def loss_feedback_gradient(error_above: Tensor, mismatch: Tensor) -> Tensor:
@@ -150,8 +152,9 @@ def ridge_feedback(second_moment: Tensor, cross_moment: Tensor, ridge: float) ->
     Raises:
         NonFiniteError: V + γI is not positive definite.
     """
-    identity = torch.eye(len(second_moment), dtype=second_moment.dtype, device=second_moment.device)
-    factor, failed = torch.linalg.cholesky_ex(second_moment + ridge * identity)
+    regularised = second_moment.clone()
+    regularised.diagonal().add_(ridge)
+    factor, failed = torch.linalg.cholesky_ex(regularised)
     if failed:
         raise NonFiniteError(
             f"the sums of the feedback regression, with ridge={ridge}, are not positive definite: "

@@ -57,14 +57,11 @@ def _errors(network: Network, window: Window, error: Tensor, paths: list[Path]) 
         for layer, path in zip(network.layers, paths, strict=True):
             layer.path = path
             layer.calls.clear()
-        state, predictions = window.start, []
+        state, steps = window.start, []
         for x, started in zip(window.inputs, window.started, strict=True):
-            step = network.step(x, restarted(state, started))
-            state = step.state
-            predictions.append(step.prediction)
-        torch.autograd.grad(
-            torch.stack(predictions), network.forward_weights, error, allow_unused=True
-        )
+            steps.append(network.record(x, restarted(state, started)))
+            state = steps[-1].state
+        network.carry_down(steps, error)
         return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]
     finally:
         for layer, (old_path, calls) in zip(network.layers, kept, strict=True):

@@ -107,10 +107,11 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
         tensors["situation.state"] = situation.state
     get_state = getattr(model._vector_env, "get_state", None)
     if get_state is not None:
-        arrays = {name: np.ascontiguousarray(values) for name, values in get_state().items()}
-        # torch has few operations on uint64; the bits are what matters.
-        signed = {k: v.view(np.int64) if v.dtype == np.uint64 else v for k, v in arrays.items()}
-        tensors.update({f"env.{k}": torch.from_numpy(v.copy()) for k, v in signed.items()})
+        for name, values in get_state().items():
+            array = np.array(values, order="C")
+            # torch has few operations on uint64; the bits are what matters.
+            signed = array.view(np.int64) if array.dtype == np.uint64 else array
+            tensors[f"env.{name}"] = torch.from_numpy(signed)
     return tensors
 
 

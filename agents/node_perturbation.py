@@ -369,9 +369,8 @@ class NodePerturbation(BaseAlgorithm):
         due = every and (self._n_updates - 1) % every == 0
         measure = partial(self._measure, window) if due else None
         self.learner.learn_from(window, self._n_updates, measure)
-        losses, valid = torch.stack(window.losses).mean(-1), window.mask
-        if valid.any():
-            self._loss_window.append(float(losses[valid].mean()))
+        if window.count:
+            self._loss_window.append(window.mean_loss())
 
     def _measure(self, window: Window, error: torch.Tensor) -> None:
         """Logs how well the feedback weights do, given ê."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -51,6 +52,17 @@ class Window:
         """Which steps count, once all are played, shape (T, N)."""
         return torch.stack(self.valid)
 
+    @cached_property
+    def count(self) -> int:
+        """How many steps of all contexts count."""
+        return int(self.mask.sum())
+
+    def mean_loss(self) -> float:
+        """Over all probes of the steps that count."""
+        losses = torch.stack(self.losses)
+        total = torch.einsum("tnm,tn->", losses, self.mask.to(losses.dtype))
+        return float(total) / (self.count * losses.shape[2])
+
 
 def collect(
     network: Network,
@@ -91,7 +103,7 @@ def collect(
         node_probe.restart(state)
     for _ in range(n_steps):
         started, x = situation.started, to_input(situation.observation)
-        step = network.step(x, restarted(state, started))
+        step = network.record(x, restarted(state, started))
         centre = step.prediction.detach()
         offsets = estimator.offsets(len(x), actions.dim, generator)
         if node_probe is not None:
@@ -142,6 +154,8 @@ def step_gradient(
 
 def check_usable(centre: Tensor, tried: Tensor, lanes: PairedLanes) -> None:
     """Raises NonFiniteError where a prediction is not finite, or too large to be probed."""
+    if tried.shape[1] == 1 and math.isfinite(centre.sum()):
+        return
     lost = ~torch.isfinite(centre).all(dim=1)
     if tried.shape[1] > 1:  # node noise, unlike probes, may leave the prediction as it is
         lost |= (tried == centre[:, None]).flatten(1).all(dim=1)

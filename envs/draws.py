@@ -8,6 +8,8 @@ an environment two integers a lane. The hash is SplitMix64's finaliser (Steele, 
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -65,7 +67,7 @@ class Draws:
     def bits(self, *shape: int) -> NDArray[np.uint64]:
         """Uniform 64-bit words, shape (N, *shape)."""
         self._calls += 1
-        per_lane = int(np.prod(shape, dtype=np.int64))
+        per_lane = math.prod(shape)
         # An odd multiple of the golden ratio for each call; calls are far apart (2**32 words).
         start = (self._calls << 32) % 2**64
         positions = (np.arange(per_lane, dtype=np.uint64) + np.uint64(start)) * _GOLDEN

@@ -67,6 +67,7 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         self.observation_space = batch_space(env.observation_space, self.num_envs)
         self.action_space = batch_space(env.action_space, self.num_envs)
         self.action_scale = env.action_scale
+        self._blank = blank(env.observation_space, 1)
         self._lanes = Lanes(env, self.num_envs)
         self._seeded = False
 
@@ -144,7 +145,8 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         losses, terminated, info = lanes.step(actions, playing=~resetting)
         truncated = (lanes.steps >= self.max_episode_steps) & ~resetting
         lanes.ended |= terminated | truncated
-        rewards = np.where(resetting, 0.0, -losses)
+        rewards = -losses
+        rewards[resetting] = 0.0
         return self._present(rewards, terminated, truncated, resetting, info)
 
     def _present(
@@ -159,7 +161,7 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         done = terminated | truncated
         if not done.any():
             return self._lanes.observe(), rewards, terminated, truncated, masked(info, ~resetting)
-        shown = blank(self.single_observation_space, self.num_envs)  # terminated lanes show this
+        shown = np.repeat(self._blank, self.num_envs, axis=0)  # terminated lanes show this
         if not terminated.all():
             shown[~terminated] = self._lanes.observe()[~terminated]
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:

@@ -59,8 +59,8 @@ class LossRidge(LossRule):
         feedback = torch.cat(list(feedbacks)).double()
         source = torch.cat(list(sources), dim=1).double()
         estimate = source @ feedback - mismatches[0]  # λ̂, the same for all readers
-        self.second_moment.mul_(self.forgetting).add_(source.t() @ source)
-        self.cross_moment.mul_(self.forgetting).add_(source.t() @ estimate)
+        self.second_moment.addmm_(source.t(), source, beta=self.forgetting)
+        self.cross_moment.addmm_(source.t(), estimate, beta=self.forgetting)
         solution = ridge_feedback(self.second_moment, self.cross_moment, self.ridge)
         gradient = (feedback - solution).to(feedbacks[0].dtype)
         return list(gradient.split([len(b) for b in feedbacks]))

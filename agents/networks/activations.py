@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["ACTIVATIONS", "gains_for", "make_activation", "names_for"]
+__all__ = ["ACTIVATIONS", "PASS_BACK", "gains_for", "make_activation", "names_for"]
+
+aten = torch.ops.aten
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -22,6 +25,19 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
     "silu": nn.SiLU,
     "softplus": nn.Softplus,
 }
+
+
+PASS_BACK: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {
+    "relu": lambda error, z, h: aten.threshold_backward(error, h, 0),
+    "tanh": lambda error, z, h: aten.tanh_backward(error, h),
+    "sigmoid": lambda error, z, h: aten.sigmoid_backward(error, h),
+    "identity": lambda error, z, h: error,
+    "elu": lambda error, z, h: aten.elu_backward(error, 1, 1, 1, False, z),
+    "gelu": lambda error, z, h: aten.gelu_backward(error, z),
+    "silu": lambda error, z, h: aten.silu_backward(error, z),
+    "softplus": lambda error, z, h: aten.softplus_backward(error, z, 1, 20),
+}
+"""λ ∘ σ'(z) from λ, z and h = σ(z), by the kernels that autograd uses, without its bookkeeping."""
 
 
 def make_activation(name: str) -> nn.Module:

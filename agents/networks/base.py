@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
+import torch
 from torch import Tensor, nn
 
 from nodepert.agents.networks.layer import FeedbackLayer, Path
@@ -27,6 +28,7 @@ class Step:
     prediction: Tensor  # [N, d]
     state: Tensor | None  # [N, n], recurrent state for the next step
     hidden: list[Tensor]  # h[i] of each hidden layer, [N, *shape_i]
+    carried: list[Tensor] = field(default_factory=list)  # λ̃[i] at each h[i]; carry_down fills it in
 
 
 class Network(nn.Module, ABC):
@@ -46,6 +48,36 @@ class Network(nn.Module, ABC):
             state: What the previous step returned, or :meth:`initial_state`.
             noise: ξ[i] to add after σ in each hidden layer: h̃[i] = σ(z̃[i]) + ξ[i].
         """
+
+    def record(self, x: Tensor, state: Tensor | None) -> Step:
+        """One step that :meth:`carry_down` can start from."""
+        return self.step(x, state)
+
+    def carry_down(
+        self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
+    ) -> list[Tensor]:
+        """The backward pass: ẽ into the layers' calls, λ̃ into the steps.
+
+        Args:
+            steps: All that :meth:`record` gave since :meth:`forget_calls`, T of them.
+            error: ê at the prediction, shape (T, N, d).
+            keep_graph: Whether the same steps will be asked for once more.
+
+        Returns:
+            The gradients of :attr:`forward_weights`, summed over contexts and steps.
+        """
+        nodes = [h for step in steps for h in step.hidden]
+        found = torch.autograd.grad(
+            [step.prediction for step in steps],
+            [*self.forward_weights, *nodes],
+            list(error),
+            retain_graph=keep_graph,
+        )
+        weights, width = len(self.forward_weights), len(self.hidden_shapes)
+        for t, step in enumerate(steps):
+            first = weights + t * width
+            step.carried = list(found[first : first + width])
+        return list(found[:weights])
 
     @abstractmethod
     def initial_state(self, contexts: int) -> Tensor | None:

@@ -51,7 +51,7 @@ class FeedbackConv2d(FeedbackLayer):
             generator=generator,
         )
 
-    def map(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """W ∗ h + b, shape (N, channels_out, H − k + 1, W − k + 1)."""
         return F.conv2d(x, weight, bias)
 

@@ -89,8 +89,8 @@ class FeedbackLayer(nn.Module, ABC):
         self.calls: list[Call] = []
 
     @abstractmethod
-    def map(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """Z from the input, linear in it."""
+    def map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """Z from the input, linear in it; no bias where None."""
 
     @abstractmethod
     def carry(self, source: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ class FeedbackLayer(nn.Module, ABC):
         return call.error
 
     def forward(self, x: Tensor) -> Tensor:
-        """Z; remembers the call while gradients are on."""
+        """Z; remembers the call while gradients are on, and autograd carries errors by the path."""
         if not torch.is_grad_enabled() or self.path == "autograd":
             return self.map(x, self.weight, self.bias)
         call = Call(x.detach(), len(self.calls))
@@ -130,6 +130,17 @@ class FeedbackLayer(nn.Module, ABC):
         call.output = output.detach()
         self.calls.append(call)
         return output
+
+    def record(self, x: Tensor) -> Tensor:
+        """Z; remembers the call, for a network that carries errors by itself."""
+        call = Call(x, len(self.calls))
+        call.output = self.map(x, self.weight, self.bias)
+        self.calls.append(call)
+        return call.output
+
+    def respond(self, change: Tensor) -> Tensor:
+        """How Z answers to a change of the input: the map is linear."""
+        return self.map(change, self.weight, None)
 
 
 class FeedbackLinear(FeedbackLayer):
@@ -170,7 +181,7 @@ class FeedbackLinear(FeedbackLayer):
         self.top_calls: list[Call] = self.calls
         """The calls of the network's output layer."""
 
-    def map(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def map(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         """H Wᵀ + b, shape (N, n_out)."""
         return F.linear(x, weight, bias)
 

@@ -8,7 +8,12 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.networks.activations import gains_for, make_activation, names_for
+from nodepert.agents.networks.activations import (
+    PASS_BACK,
+    gains_for,
+    make_activation,
+    names_for,
+)
 from nodepert.agents.networks.base import Network, Step
 from nodepert.agents.networks.layer import FeedbackLayer, FeedbackLinear, Path
 
@@ -45,6 +50,7 @@ class MLP(Network):
         self.hidden_shapes = tuple((n,) for n in hidden_sizes)
         names = names_for(activation, len(hidden_sizes))
         self.activations = nn.ModuleList(make_activation(name) for name in names)
+        self.pass_back = [PASS_BACK[name] for name in names]
         sizes = [n_in, *hidden_sizes, n_out]
         gains = gains_for(names, init_gain)
         self.linears = nn.ModuleList(
@@ -72,6 +78,47 @@ class MLP(Network):
                 x = x + noise[i]
             hidden.append(x)
         return Step(self.linears[-1](x), None, hidden)
+
+    def record(self, x: Tensor, state: Tensor | None = None) -> Step:
+        """One forward pass without autograd's bookkeeping; see :meth:`Network.record`."""
+        if self.by_autograd:
+            return self.step(x)
+        hidden = []
+        with torch.no_grad():
+            for layer, activation in zip(self.layers, self.activations, strict=False):
+                x = activation(layer.record(x))
+                hidden.append(x)
+            return Step(self.layers[-1].record(x), None, hidden)
+
+    def carry_down(
+        self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
+    ) -> list[Tensor]:
+        """The equations of the class's module, layer by layer; see :meth:`Network.carry_down`."""
+        if self.by_autograd:
+            return super().carry_down(steps, error, keep_graph)
+        with torch.no_grad():
+            parts = [self._carry_down(t, step, error[t]) for t, step in enumerate(steps)]
+        return parts[0] if len(parts) == 1 else [sum(one) for one in zip(*parts, strict=True)]
+
+    def _carry_down(self, t: int, step: Step, error: Tensor) -> list[Tensor]:
+        """The backward pass of one step, from ê of shape (N, d)."""
+        gradients: list[Tensor] = []
+        step.carried = [error] * len(step.hidden)
+        for i in reversed(range(len(self.layers))):
+            layer, call = self.layers[i], self.layers[i].calls[t]
+            call.error = error  # ẽ[i]
+            gradients[:0] = layer.gradients(call.input, error)
+            if i > 0:
+                call.source = layer.source(call)
+                step.carried[i - 1] = layer.carry(call.source)  # ẽ[i] B[i]
+                below = self.layers[i - 1].calls[t].output
+                error = self.pass_back[i - 1](step.carried[i - 1], below, step.hidden[i - 1])
+        return gradients
+
+    @property
+    def by_autograd(self) -> bool:
+        """Whether torch carries errors, which then needs its bookkeeping."""
+        return self.layers[0].path == "autograd"
 
     def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The next layer, at once."""

@@ -7,7 +7,8 @@ from torch.nn import functional as F
 from nodepert.agents import ConfigError
 from nodepert.agents.feedback import Response
 from nodepert.agents.maths import angle_degrees
-from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear
+from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear, Network
+from nodepert.agents.networks.activations import PASS_BACK
 from nodepert.agents.window import restarted
 
 CONTEXTS = 6
@@ -85,6 +86,50 @@ def test_response_feedback_converges_to_the_gradient(kind, generator):
             layer.feedback -= rule.gradient(layer.feedback, noise, response)
         assert angle_degrees(layer.weight.detach(), layer.feedback) < 0.1
     assert distance(gradients(network), gradients(make(kind, "autograd"))) < 1e-3
+
+
+@pytest.mark.parametrize("path", ["feedback", "direct", "activation", "sign", "transpose"])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_mlp_by_itself_carries_what_it_carries_by_autograd(generator, path, steps):
+    """Gradients, the errors that layers see, and what arrives at the nodes."""
+    network = MLP(4, (7, 6, 5), 3, activation="tanh", path=path, generator=generator).double()
+    xs, error = (torch.randn(steps, 9, n, generator=generator).double() for n in (4, 3))
+    for layer in network.layers:
+        if layer.feedback is not None:
+            torch.nn.init.normal_(layer.feedback, generator=generator)
+    found = []
+    for one_step, carry_down in (
+        (network.step, Network.carry_down.__get__(network)),
+        (network.record, network.carry_down),
+    ):
+        network.forget_calls()
+        steps_made = [one_step(x, None) for x in xs]
+        gradients = carry_down(steps_made, error)
+        errors = [call.error for layer in network.layers for call in layer.calls]
+        sources = [call.source for layer in network.layers[1:] for call in layer.calls]
+        nodes = [carried for step in steps_made for carried in step.carried]
+        found.append([*gradients, *errors, *sources, *nodes])
+        assert len(nodes) == 3 * steps
+    assert min(float(one.abs().max()) for one in found[0]) > 0.01
+    assert distance(found[1], found[0]) < 1e-12
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_errors_pass_each_activation_as_in_autograd(generator, activation):
+    z = (3 * torch.randn(50, 4, generator=generator)).double().requires_grad_()
+    error = torch.randn(50, 4, generator=generator).double()
+    h = ACTIVATIONS[activation]()(z)
+    (truth,) = torch.autograd.grad(h, z, error)
+    torch.testing.assert_close(PASS_BACK[activation](error, z.detach(), h.detach()), truth)
+
+
+def test_the_oracle_is_left_to_autograd(generator):
+    network = MLP(4, (7,), 3, activation="tanh", path="autograd", generator=generator)
+    step = network.record(torch.ones(2, 4))
+    assert step.prediction.requires_grad
+    assert not network.layers[0].calls
+    gradients = network.carry_down([step], torch.ones(1, 2, 3))
+    assert [one.shape for one in gradients] == [w.shape for w in network.forward_weights]
 
 
 def test_feedback_linear(generator):
