@@ -2,19 +2,14 @@
 
 import pathlib
 import re
-import subprocess
-import sys
 
 SCRIPT = pathlib.Path(__file__).parents[2] / "examples/custom_env.py"
 
 
-def test_a_task_without_a_gradient_is_learned():
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick"], capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
-    assert "keeps to the contract" in done.stdout
-    off, before, after, best = map(float, re.findall(r"^mean loss.* (\S+)$", done.stdout, re.M))
+def test_a_task_without_a_gradient_is_learned(run_script, tmp_path):
+    output = run_script("custom_env.py", "--quick", cwd=tmp_path, timeout=120)
+    assert "keeps to the contract" in output
+    off, before, after, best = map(float, re.findall(r"^mean loss.* (\S+)$", output, re.M))
     assert best < after < best + 0.1 < off - 0.3
     assert before > 0.5
 

@@ -1,59 +1,27 @@
 """Each example runs to its end in its quick mode, and leaves what it promises."""
 
-import csv
-import importlib.util
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
-EXAMPLES = pathlib.Path(__file__).parents[2] / "examples"
 
-
-def run(script: str, *arguments: str, cwd: pathlib.Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *arguments],
-        cwd=cwd,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def read(path: pathlib.Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def is_png(path: pathlib.Path) -> bool:
-    return path.read_bytes().startswith(b"\x89PNG")
-
-
-def test_quickstart_learns_and_loads_what_it_saved(tmp_path):
-    first, second = run("quickstart.py", cwd=tmp_path).splitlines()[-2:]
+def test_quickstart_learns_and_loads_what_it_saved(run_script, tmp_path):
+    first, second = run_script("quickstart.py", cwd=tmp_path).splitlines()[-2:]
     assert (tmp_path / "mnist_model.zip").exists()
     value = float(first.split("value=")[1].split(")")[0])
     assert value < 0.12
     assert f"value={value}" in second
 
 
-def test_delayed_xor_is_learned_through_response_feedback(tmp_path):
-    run("delayed_xor.py", "--quick", "--out", str(tmp_path), cwd=tmp_path)
-    rows = read(tmp_path / "curves.csv")
+def test_delayed_xor_is_learned_through_response_feedback(run_script, read_csv, is_png, tmp_path):
+    run_script("delayed_xor.py", "--quick", "--out", tmp_path, cwd=tmp_path)
+    rows = read_csv(tmp_path / "curves.csv")
     assert {row["rule"] for row in rows} == {"response", "loss", "fixed", "backprop"}
     best = max(float(row["go_accuracy"]) for row in rows if row["rule"] == "response")
     assert best >= 0.99
     assert is_png(tmp_path / "curves.png")
 
 
-def test_autoencoder_plots_reconstructions(tmp_path):
-    output = run("autoencoder.py", "--quick", "--out", str(tmp_path), cwd=tmp_path)
+def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
+    output = run_script("autoencoder.py", "--quick", "--out", tmp_path, cwd=tmp_path)
     assert "test_mse: 0." in output
     assert is_png(tmp_path / "autoencoder.png")
     assert (tmp_path / "model.zip").exists()
@@ -67,29 +35,26 @@ def test_autoencoder_plots_reconstructions(tmp_path):
         ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
     ],
 )
-def test_benchmarks_write_csv_and_picture(script, name, arguments, tmp_path):
-    run(f"benchmarks/{script}", "--quick", *arguments, "--out", str(tmp_path), cwd=tmp_path)
-    assert len(read(tmp_path / f"{name}.csv")) >= 4
+def test_benchmarks_write_csv_and_picture(
+    script, name, arguments, run_script, read_csv, is_png, tmp_path
+):
+    run_script(f"benchmarks/{script}", "--quick", *arguments, "--out", tmp_path, cwd=tmp_path)
+    assert len(read_csv(tmp_path / f"{name}.csv")) >= 4
     assert is_png(tmp_path / f"{name}.png")
 
 
-def test_the_table_of_reach_goes_on_where_it_was_cut_off(tmp_path):
-    arguments = ("benchmarks/reach.py", "--quick", "--only", "xor", "--out", str(tmp_path))
-    run(*arguments, cwd=tmp_path)
+def test_the_table_of_reach_goes_on_where_it_was_cut_off(run_script, read_csv, tmp_path):
+    arguments = ("benchmarks/reach.py", "--quick", "--only", "xor", "--out", tmp_path)
+    run_script(*arguments, cwd=tmp_path)
     path = tmp_path / "reach_quick.csv"
     whole = path.read_text()
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert "3 of 4 runs are in" in run(*arguments, cwd=tmp_path)
-    assert len(read(path)) == len(whole.splitlines()) - 1
+    assert "3 of 4 runs are in" in run_script(*arguments, cwd=tmp_path)
+    assert len(read_csv(path)) == len(whole.splitlines()) - 1
 
 
-def test_presets_hold_the_step_sizes_that_the_committed_search_chose():
-    spec = importlib.util.spec_from_file_location("reach", EXAMPLES / "benchmarks" / "reach.py")
-    assert spec is not None
-    assert spec.loader is not None
-    reach = importlib.util.module_from_spec(spec)
-    sys.modules["reach"] = reach  # dataclasses look their module up
-    spec.loader.exec_module(reach)
+def test_presets_hold_the_step_sizes_that_the_committed_search_chose(load_script):
+    reach = load_script("benchmarks/reach.py")
     rows = [variant for variant in reach.variants() if variant.name == "response"]
     assert len(rows) == 4
     for variant in rows:

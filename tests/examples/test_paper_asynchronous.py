@@ -1,31 +1,13 @@
 """MNIST is learned by two learners apart; a lag costs something, but not the learning."""
 
-import csv
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/asynchronous.py"
 
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("asynchronous")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "asynchronous.png").read_bytes().startswith(b"\x89PNG")
+def rows(run_study, read_csv):
+    out = run_study("asynchronous", timeout=600)
     assert "| holds |" in (out / "asynchronous.md").read_text()
-    with (out / "asynchronous.csv").open(newline="") as file:
-        return [row for row in csv.DictReader(file) if row["env_steps"]]
+    return [row for row in read_csv(out / "asynchronous.csv") if row["env_steps"]]
 
 
 @pytest.mark.parametrize("credit", ["given", "paired"])

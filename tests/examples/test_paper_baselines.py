@@ -1,32 +1,15 @@
 """The paper's network: λ̂ has one mean and different variances, and B learns accordingly."""
 
-import csv
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/baselines.py"
 BASELINES = ("clean", "antithetic", "ema", "critic", "none")
 
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("baselines")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "baselines.png").read_bytes().startswith(b"\x89PNG")
+def rows(run_study, read_csv):
+    out = run_study("baselines")
     assert "| holds |" in (out / "baselines.md").read_text()
-    with (out / "baselines.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(out / "baselines.csv")
 
 
 @pytest.mark.parametrize("layer", ["1", "2"])

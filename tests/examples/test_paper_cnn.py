@@ -1,33 +1,15 @@
 """The convolutional study in its quick mode: what learned feedback does, and random does not."""
 
-import csv
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
-
-PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
 
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("cnn")
-    done = subprocess.run(
-        [sys.executable, str(PAPER / "cnn.py"), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "cnn.png").read_bytes().startswith(b"\x89PNG")
+def rows(run_study, read_csv):
+    out = run_study("cnn", timeout=600)
     report = (out / "cnn.md").read_text()
     assert report.count("| holds |") == 2
     assert "**not reproduced**" not in report
-    with (out / "cnn.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(out / "cnn.csv")
 
 
 def last(rows, credit, rule, column):

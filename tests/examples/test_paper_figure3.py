@@ -1,39 +1,15 @@
 """Figure 3: what a bottleneck asks of feedback shows within a thousand updates."""
 
-import csv
-import importlib.util
-import os
-import pathlib
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 import torch
 
-PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
-
-
-def run(script, out):
-    done = subprocess.run(
-        [sys.executable, str(PAPER / script), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr
-    name = script.removesuffix(".py")
-    assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    with (out / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
 
 @pytest.fixture(scope="session")
-def ends(tmp_path_factory):
-    out = tmp_path_factory.mktemp("figure3")
-    rows = run("figure3.py", out)
+def ends(run_study, read_csv):
+    out = run_study("figure3", timeout=900)
     assert "response ≤ 1.05 × Adam | " in (out / "figure3.md").read_text()
+    rows = read_csv(out / "figure3.csv")
     return {row["method"]: row for row in rows if row["update"] == row["updates"]}
 
 
@@ -64,20 +40,16 @@ def test_the_scalar_reward_alone_teaches(ends):
     assert loss(ends, "scalar: response") < 0.07  # 0.116 for black images, 0.067 for their mean
 
 
-def test_the_search_leaves_a_row_a_trial(tmp_path):
-    rows = run("figure3_search.py", tmp_path)
+def test_the_search_leaves_a_row_a_trial(run_study, read_csv):
+    rows = read_csv(run_study("figure3_search", timeout=900) / "figure3_search.csv")
     assert {row["trial"] for row in rows} == {"0", "1"}
     adam = [float(row["validation_mse"]) for row in rows if row["method"] == "backprop, Adam"]
     assert min(adam) < 0.1
 
 
 @pytest.fixture
-def figure3(monkeypatch):
-    monkeypatch.syspath_prepend(str(PAPER))
-    spec = importlib.util.spec_from_file_location("figure3", PAPER / "figure3.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def figure3(load_script):
+    return load_script("paper/figure3.py")
 
 
 def test_every_method_is_searched_and_drawn_alike(figure3):

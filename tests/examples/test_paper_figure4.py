@@ -1,38 +1,19 @@
 """Figure 4: what its quick run shows of the paper's claims, and how it measures angles."""
 
-import csv
-import importlib
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
 import torch
 
 from nodepert.agents.networks import RNN
 
-PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
+
+@pytest.fixture(scope="session")
+def folder(run_study):
+    return run_study("figure4")
 
 
 @pytest.fixture(scope="session")
-def folder(tmp_path_factory):
-    out = tmp_path_factory.mktemp("figure4")
-    done = subprocess.run(
-        [sys.executable, str(PAPER / "figure4.py"), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    return out
-
-
-@pytest.fixture(scope="session")
-def rows(folder):
-    with (folder / "figure4.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def rows(folder, read_csv):
+    return read_csv(folder / "figure4.csv")
 
 
 def of(rows, column, method):
@@ -52,8 +33,8 @@ def end_angles(points):
     return [float(end[f"angle_{back}"]) for back in range(7)]
 
 
-def test_it_leaves_a_picture_and_a_report(folder):
-    assert (folder / "figure4.png").read_bytes().startswith(b"\x89PNG")
+def test_it_leaves_a_picture_and_a_report(folder, is_png):
+    assert is_png(folder / "figure4.png")
     assert "BPTT" in (folder / "figure4.md").read_text()
 
 
@@ -94,9 +75,8 @@ def test_learned_feedback_turns_towards_the_true_gradient_and_random_feedback_do
 
 
 @pytest.mark.parametrize(("sign", "expected"), [(1.0, [0.0] * 4), (-1.0, [0.0, 180.0, 0.0, 180.0])])
-def test_angles_by_step_follow_the_feedback_weights(monkeypatch, sign, expected):
-    monkeypatch.syspath_prepend(str(PAPER))
-    figure4 = importlib.import_module("figure4")
+def test_angles_by_step_follow_the_feedback_weights(load_script, sign, expected):
+    figure4 = load_script("paper/figure4.py")
     network = RNN(
         2,
         (6,),

@@ -1,11 +1,6 @@
 """Figure 6: estimates are what their equations say, and grow noisy as the paper argues."""
 
-import csv
 import math
-import os
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -14,29 +9,12 @@ import torch
 from nodepert.agents.networks import MLP
 from nodepert.envs.testing import check_loss_env
 
-PAPER = pathlib.Path(__file__).parents[2] / "examples" / "paper"
-
-
-@pytest.fixture(autouse=True)
-def _scripts_import_their_neighbours(monkeypatch):
-    monkeypatch.syspath_prepend(str(PAPER))
-
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figure6")
-    done = subprocess.run(
-        [sys.executable, str(PAPER / "figure6.py"), "--quick", "--jobs", "2", "--out", str(folder)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (folder / "figure6.png").read_bytes().startswith(b"\x89PNG")
-    assert "| claim or target | measured |" in (folder / "figure6.md").read_text()
-    with (folder / "figure6.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def rows(run_study, read_csv):
+    out = run_study("figure6", jobs=2)
+    assert "| claim or target | measured |" in (out / "figure6.md").read_text()
+    return read_csv(out / "figure6.csv")
 
 
 def noise(rows, method, credit="scalar", **size):
@@ -82,24 +60,22 @@ def test_learned_feedback_reaches_the_target_in_fewer_env_steps(rows):
     assert 10 * steps["response", "given"] < nodes
 
 
-def test_teacher_keeps_to_the_contract_and_has_unit_variance():
-    from teacher import Teacher, contexts, unexplained
-
-    check_loss_env(lambda: Teacher(3, seed=0, expose_gradient=True))
-    drawn = contexts(Teacher(50, seed=1), 4_000, stream=1)
+def test_teacher_keeps_to_the_contract_and_has_unit_variance(load_script):
+    teacher = load_script("paper/teacher.py")
+    check_loss_env(lambda: teacher.Teacher(3, seed=0, expose_gradient=True))
+    drawn = teacher.contexts(teacher.Teacher(50, seed=1), 4_000, stream=1)
     assert np.mean(drawn["target"] ** 2) == pytest.approx(1, abs=0.05)
     inputs = np.c_[drawn["observation"], np.ones(4_000)]
     linear = np.linalg.lstsq(inputs, drawn["target"], rcond=None)[0]
-    assert 0.4 < unexplained(inputs @ linear, drawn) < 0.6
-    others = contexts(Teacher(50, seed=1), 4_000, stream=2)["observation"]
+    assert 0.4 < teacher.unexplained(inputs @ linear, drawn) < 0.6
+    others = teacher.contexts(teacher.Teacher(50, seed=1), 4_000, stream=2)["observation"]
     rows = [{row.tobytes() for row in some} for some in (drawn["observation"], others)]
     assert not rows[0] & rows[1]
 
 
 @pytest.mark.parametrize("name", ["perturbed_nodes", "perturbed_weights"])
-def test_rivals_are_unbiased(name):
-    import rivals
-
+def test_rivals_are_unbiased(load_script, name):
+    rivals = load_script("paper/rivals.py")
     generator = torch.Generator().manual_seed(0)
     network = MLP(3, (4, 4), 2, activation="tanh", path="autograd", generator=generator)
     x = torch.randn(8, 3, generator=generator)
@@ -119,9 +95,8 @@ def test_rivals_are_unbiased(name):
     assert (whole - exact).norm() < 0.15 * exact.norm()
 
 
-def test_exponents_are_least_squares_without_censored_runs():
-    import figure6
-
+def test_exponents_are_least_squares_without_censored_runs(load_script):
+    figure6 = load_script("paper/figure6.py")
     sizes = (8, 32, 128)
     rows = [{"method": "x", "width": n, "env_steps": 3 * n**1.5} for n in sizes]
     rows.append({"method": "x", "width": 512, "env_steps": 1, "censored": 1})

@@ -1,30 +1,12 @@
 """W fixed, B learned: the top matrix as least squares says, sooner from the residual."""
 
-import csv
-import os
-import pathlib
-import subprocess
-import sys
-
 import pytest
-
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/figure_s5.py"
 
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("figure_s5")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=480,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "figure_s5.png").read_bytes().startswith(b"\x89PNG")
-    with (out / "figure_s5.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+def rows(run_study, read_csv):
+    out = run_study("figure_s5", timeout=480)
+    return read_csv(out / "figure_s5.csv")
 
 
 def fixed(rows, **values):

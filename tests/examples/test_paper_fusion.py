@@ -1,35 +1,17 @@
 """Fusing weight mirror and node perturbation: nothing to gain unless the response is noisy."""
 
-import csv
-import importlib.util
-import os
-import pathlib
 import statistics
-import subprocess
-import sys
 
 import pytest
 import torch
 
-PAPER = pathlib.Path(__file__).parents[2] / "examples/paper"
-
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("fusion")
-    done = subprocess.run(
-        [sys.executable, str(PAPER / "fusion.py"), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "fusion.png").read_bytes().startswith(b"\x89PNG")
+def rows(run_study, read_csv):
+    out = run_study("fusion")
     assert "| holds |" in (out / "fusion.md").read_text()
     assert "**not reproduced**" in (out / "fusion.md").read_text()
-    with (out / "fusion.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(out / "fusion.csv")
 
 
 def error(rows, method, noise, layer=3):
@@ -60,11 +42,8 @@ def test_a_noisy_response_is_mended_by_the_loss(rows):
     assert error(rows, "fused", 10) < 0.9 * error(rows, "loss", 0)
 
 
-def test_the_solution_is_where_the_weighted_squares_are_least(monkeypatch):
-    monkeypatch.syspath_prepend(str(PAPER))
-    spec = importlib.util.spec_from_file_location("fusion", PAPER / "fusion.py")
-    fusion = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fusion)
+def test_the_solution_is_where_the_weighted_squares_are_least(load_script):
+    fusion = load_script("paper/fusion.py")
     generator = torch.Generator().manual_seed(0)
     xi, dz, error, estimate = (
         torch.randn(40, n, generator=generator, dtype=torch.float64) for n in (5, 3, 3, 5)

@@ -1,33 +1,16 @@
 """Theorems 1 and 2: rates, floors, and what breaks without each assumption."""
 
-import csv
 import math
-import os
-import pathlib
 import statistics
-import subprocess
-import sys
 
 import pytest
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/paper/theorems.py"
-
 
 @pytest.fixture(scope="session")
-def rows(tmp_path_factory):
-    out = tmp_path_factory.mktemp("theorems")
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--quick", "--jobs", "1", "--out", str(out)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=480,
-    )
-    assert done.returncode == 0, done.stderr
-    assert (out / "theorems.png").read_bytes().startswith(b"\x89PNG")
+def rows(run_study, read_csv):
+    out = run_study("theorems", timeout=480)
     assert "**not reproduced**" not in (out / "theorems.md").read_text()
-    with (out / "theorems.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(out / "theorems.csv")
 
 
 def curve(rows, name, column):

@@ -1,39 +1,23 @@
 """The threshold as a probe: unbiased where correlation is not, and good enough to learn from."""
 
 import copy
-import csv
-import importlib.util
-import pathlib
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from nodepert.envs.testing import check_loss_env
 
-SCRIPT = pathlib.Path(__file__).parents[2] / "examples/spiking.py"
-
 
 @pytest.fixture(scope="module")
-def spiking():
-    spec = importlib.util.spec_from_file_location("spiking", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["spiking"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def spiking(load_script):
+    return load_script("spiking.py")
 
 
-def read(path: pathlib.Path) -> list[dict[str, str]]:
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_only_the_discontinuity_is_right_where_units_share_noise_and_the_layer_learns(tmp_path):
-    command = [sys.executable, str(SCRIPT), "--quick", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    rows = [row for row in read(tmp_path / "effects.csv") if row["shared"] == "0.95"]
+def test_only_the_discontinuity_is_right_where_units_share_noise_and_the_layer_learns(
+    run_script, read_csv, is_png, tmp_path
+):
+    run_script("spiking.py", "--quick", "--out", tmp_path, cwd=tmp_path, timeout=120)
+    rows = [row for row in read_csv(tmp_path / "effects.csv") if row["shared"] == "0.95"]
     truth, ours, naive = (
         np.array([float(row[name]) for row in rows])
         for name in ("true effect", "discontinuity", "correlation")
@@ -44,13 +28,13 @@ def test_only_the_discontinuity_is_right_where_units_share_noise_and_the_layer_l
     assert (np.sign(naive) != np.sign(truth))[clear].any()
 
     losses: dict[str, list[float]] = {}
-    for row in read(tmp_path / "curves.csv"):
+    for row in read_csv(tmp_path / "curves.csv"):
         losses.setdefault(row["estimator"], []).append(float(row["loss"]))
     last = {name: curve[-1] for name, curve in losses.items()}
     assert last["discontinuity"] < 0.3 * losses["discontinuity"][0]
     assert last["discontinuity"] < 1.15 * last["true effect"]
     assert last["discontinuity"] < 0.6 * last["correlation"]
-    assert (tmp_path / "spiking.png").read_bytes().startswith(b"\x89PNG")
+    assert is_png(tmp_path / "spiking.png")
 
 
 def test_the_jump_is_found_on_a_slope_and_below_noise_that_moves_with_the_drive(spiking):
