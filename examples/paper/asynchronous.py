@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import gymnasium as gym
 import matplotlib.pyplot as plt
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from study import Claim, Row, Study, Task, main, median, select, spread
+from study import Claim, Row, Study, Task, curve, main, median, save, select, spread
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
@@ -187,17 +187,16 @@ def claims(rows: list[Row]) -> list[Claim]:
                 f"bound {credit}",
             )
         )
-        exact = finals(own, part="exact")
-        lags = sorted({row["lag"] for row in exact})
-        errors = {lag: median(select(exact, lag=lag), "test_error") for lag in lags}
-        bearable = max((lag for lag in lags if errors[lag] < reference + 0.005), default=None)
+        lags, errors = curve(finals(own, part="exact"), "lag", "test_error")
+        points = list(zip(lags, errors, strict=True))
+        bearable = max((lag for lag, error in points if error < reference + 0.005), default=None)
         found.append(
             Claim(
                 f"{column}: test error grows with the lag",
-                ", ".join(f"{lag}: {error:.2%}" for lag, error in errors.items())
+                ", ".join(f"{lag}: {error:.2%}" for lag, error in points)
                 + f"; within half a point of one model up to a lag of {bearable} updates of "
                 f"{updates(own)}; random feedback {median(fixed, 'test_error'):.2%}",
-                errors[lags[-1]] > errors[lags[0]],
+                errors[-1] > errors[0],
                 f"lag {credit}",
             )
         )
@@ -228,9 +227,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
             ("apart", "two processes, at most …", "s"),
         ):
             runs = finals(own, part=part)
-            lags = sorted({row["lag"] for row in runs})
-            values = [median(select(runs, lag=lag), "test_error") for lag in lags]
-            axes.plot(lags, values, style, label=label)
+            axes.plot(*curve(runs, "lag", "test_error"), style, label=label)
             every = [(row["lag"], row["test_error"]) for row in runs]
             axes.plot(*zip(*every, strict=True), ".", color="grey", ms=3)
         for part, label, colour in (
@@ -241,21 +238,16 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
             axes.axhline(value, color=colour, ls="--", lw=1, label=label)
         axes.set(title=column, xlabel="lag, updates", ylabel="test error", yscale="log")
         for layer, style in ((2, ":"), (3, "-")):
-            runs = underway(own, part="exact")
-            lags = sorted({row["lag"] for row in runs})
-            angles = [median(select(runs, lag=lag), f"weight_angle_{layer}") for lag in lags]
-            label = f"{column}, layer {layer}"
-            grid[2].plot(
-                lags, angles, "o" + style, color=f"C{int(credit == 'paired')}", label=label
-            )
+            angles = curve(underway(own, part="exact"), "lag", f"weight_angle_{layer}")
+            look = {"color": f"C{int(credit == 'paired')}", "label": f"{column}, layer {layer}"}
+            grid[2].plot(*angles, "o" + style, **look)
     grid[2].set(title="half way", xlabel="lag, updates", ylabel="angle(W, B), degrees")
     for axes in grid:
         axes.set_xscale("symlog", linthresh=1)
         axes.set_xlim(left=-0.3)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 STUDY = Study(

@@ -19,7 +19,7 @@ import gymnasium as gym
 import matplotlib.pyplot as plt
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
-from study import Claim, Row, Study, Task, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, curve, grouped, main, median, save, select, spread
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
@@ -284,11 +284,9 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         axes.set_xticks(range(len(names)), names)
     for baseline, colour in COLOURS.items():
         chosen = select(rows, part="feedback", baseline=baseline, node_std=NODE_STDS[0])
-        steps = sorted({row["env_steps"] for row in chosen})
         for layer, style in ((3, "-"), (2, ":")):
-            curve = [median(select(chosen, env_steps=n), f"relative_error_{layer}") for n in steps]
-            label = baseline if layer == 3 else None
-            feedback.plot(steps, curve, style, color=colour, label=label)
+            x, y = curve(chosen, "env_steps", f"relative_error_{layer}")
+            feedback.plot(x, y, style, color=colour, label=baseline if layer == 3 else None)
     feedback.set(
         title="‖W−B‖/‖W‖, top layer (dotted: below)", xlabel="env steps", xscale="log", yscale="log"
     )
@@ -297,8 +295,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
     for axes in (mean, variance, feedback):
         axes.grid(alpha=0.3)
     figure.suptitle(f"c = {NODE_STDS[0]:g}", fontsize=9)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 STUDY = Study(

@@ -18,7 +18,7 @@ from typing import Any
 import gymnasium as gym
 import matplotlib.pyplot as plt
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
-from study import Claim, Row, Study, Task, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, curve, grouped, main, median, save, select, spread
 
 import nodepert.envs  # noqa: F401
 from nodepert.agents import NodePerturbation
@@ -124,24 +124,20 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(13, 4))
     for axes, credit in ((left, "scalar"), (middle, "given")):
         for rule, group in grouped(select(rows, credit=credit), "rule").items():
-            points = grouped(group, "env_steps")
-            axes.plot(
-                list(points), [100 * median(p, "test_error") for p in points.values()], label=rule
-            )
+            steps, errors = curve(group, "env_steps", "test_error")
+            axes.plot(steps, [100 * error for error in errors], label=rule)
         axes.set(xlabel="env steps", ylabel="test error, %", yscale="log")
         axes.set_title("scalar reward only" if credit == "scalar" else "given output gradient")
         axes.axhline(100 * TARGET, color="grey", linewidth=0.8, linestyle=":")
         axes.legend()
     for credit, rules in grouped(rows, "credit").items():
         for rule, group in grouped([r for r in rules if "angle_2" in r], "rule").items():
-            points = grouped(group, "seen")
-            angles = [median(p, "angle_2") for p in points.values()]
-            right.plot(list(points), angles, label=f"{rule}, {credit}")
+            right.plot(*curve(group, "seen", "angle_2"), label=f"{rule}, {credit}")
     right.set(xlabel="images", ylabel="angle of B to W, degrees", ylim=(0, 95))
     right.set_title("second convolution")
     right.legend()
     figure.tight_layout()
-    figure.savefig(path, dpi=120)
+    save(figure, path)
 
 
 def last(rows: list[Row], credit: str, rule: str) -> list[Row]:

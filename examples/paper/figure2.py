@@ -17,7 +17,7 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 from mnist_paper import BATCH, EPOCH, Curve, make_model
-from study import Claim, Row, Study, Task, best, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, best, curve, grouped, main, median, save, select, spread
 
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.presets import preset_for
@@ -154,27 +154,24 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         for axes, (quantity, what) in zip(line, panels, strict=False):
             measured = [row for row in chosen if quantity in row]
             for method, points in grouped(measured, "method").items():
-                curve = {e: median(p, quantity) for e, p in grouped(points, "epoch").items()}
                 label, colour = LABELS.get(method, method), COLOURS[method]
-                axes.plot(list(curve), list(curve.values()), color=colour, label=label)
+                axes.plot(*curve(points, "epoch", quantity), color=colour, label=label)
             axes.set(xlabel="epoch", ylabel=what, title=f"{column}: {what}")
             axes.grid(alpha=0.3)
         line[4].set_yscale("log")
         line[4].legend(fontsize=7)
     draw_noise(grid[0, 5], rows)
     draw_authors(grid[1, 5], rows)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    save(figure, path, dpi=90)
 
 
 def draw_noise(axes: Any, rows: list[Row]) -> None:
     """Test error and angles in the end, against c."""
     ended = select(final(rows), column="given", method="node perturbation")
-    by_noise = grouped(sorted(ended, key=lambda row: row["noise"]), "noise")
     for quantity, scale in (("test_error", 1e3), ("error_angle_1", 1), ("error_angle_2", 1)):
-        values = [scale * median(points, quantity) for points in by_noise.values()]
+        noises, values = curve(ended, "noise", quantity)
         label = "test error (‰)" if quantity == "test_error" else f"{quantity} (°)"
-        axes.plot(list(by_noise), values, "o-", label=label)
+        axes.plot(noises, [scale * value for value in values], "o-", label=label)
     axes.set(xscale="log", xlabel="noise c", title="given: node perturbation in the end")
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from figure2 import GIVEN, LEARNING_RATE
 from matplotlib import pyplot as plt
 from mnist_paper import BATCH, EPOCH, make_model, measure
-from study import Claim, Row, Study, Task, grouped, main, median, select
+from study import Claim, Row, Study, Task, grouped, main, median, save, select
 
 from nodepert.agents.errors import NonFiniteError
 
@@ -72,8 +72,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         axes.plot(rate, error, "o", color="C0", fillstyle="full" if rate in safe else "none")
     axes.set(xscale="log", xlabel="step size", ylabel="validation error", title="backprop, SGD")
     axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    save(figure, path, dpi=90)
 
 
 def claims(rows: list[Row]) -> list[Claim]:

@@ -23,7 +23,7 @@ from autoencoders import GIVEN, METHODS, SCALAR, chosen, env_steps, make, usual
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 from stable_baselines3.common.callbacks import BaseCallback
-from study import Claim, Row, Study, Task, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, grouped, main, median, save, select, spread
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
@@ -221,8 +221,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         bottom.imshow(mosaic(unpacked(row["reconstructions"], 784)), cmap="gray", vmin=0, vmax=1)
     strips[3, 6].imshow(mosaic(pixels[one_of_each(labels)].numpy()), cmap="gray")
     strips[3, 6].set_title("test digits", size=9)
-    figure.savefig(path, dpi=65)
-    plt.close(figure)
+    save(figure, path, dpi=65)
 
 
 def draw_losses(panel: Axes, rows: list[Row], measure: str) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from autoencoders import ENV, GIVEN, METHODS, env_steps, make, minutes
-from study import Claim, Row, Study, Task, grouped, main, median, select, short
+from study import Claim, Row, Study, Task, grouped, main, median, save, select, short
 
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.evaluation import evaluate
@@ -82,8 +82,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         panel.grid(alpha=0.3)
     for panel in axes[:, 0]:
         panel.set_ylabel("validation MSE (× over 0.1)")
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    save(figure, path, dpi=90)
 
 
 def claims(rows: list[Row]) -> list[Claim]:

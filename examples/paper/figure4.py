@@ -23,7 +23,7 @@ import gymnasium as gym
 import numpy as np
 import torch
 from matplotlib import pyplot as plt
-from study import Claim, Row, Study, Task, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, grouped, main, median, save, select, spread
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
@@ -331,8 +331,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         for axes in (loss, accuracy, angle):
             axes.grid(alpha=0.3)
         loss.legend(fontsize=7)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save(figure, path, dpi=110)
 
 
 def curve(axes: Any, rows: list[Row], column: str, look: dict[str, Any]) -> None:

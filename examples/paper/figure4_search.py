@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from figure4 import BATCH, METHODS, RATES, settings, solved_at, train
 from matplotlib import pyplot as plt
-from study import Claim, Row, Study, Task, grouped, main, select
+from study import Claim, Row, Study, Task, grouped, main, save, select
 
 TRIED = [(rate, 0.0) for rate in (0.03, 0.1, 0.2, 0.3, 0.5, 0.8)]
 TRIED_WITH_LOSS = [
@@ -92,8 +92,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         axes.set(xscale="log", ylim=(0, UPDATES), title=column, xlabel="step size of W")
         axes.legend(fontsize=6)
     panels[0][0].set_ylabel("updates to 99 %")
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 def claims(rows: list[Row]) -> list[Claim]:

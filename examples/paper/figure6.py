@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from matplotlib import pyplot as plt
 from scaling import FEEDBACK, RIVALS, Limit, Size, accuracy, per_weight, steps_to_target
-from study import Claim, Row, Study, Task, main, median, select
+from study import Claim, Row, Study, Task, main, median, save, select
 
 CENTRE = {"width": 128, "depth": 4, "outputs": 10}
 VALUES = {
@@ -343,8 +343,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         "Medians over seeds; dashed: scalar reward only; crosses: given up before; "
         "noise below 0.001 drawn at 0.001"
     )
-    figure.savefig(path, dpi=100)
-    plt.close(figure)
+    save(figure, path, dpi=100)
 
 
 def line(axes: plt.Axes, rows: list[Row], factor: str, column: str, pair: Pair) -> None:

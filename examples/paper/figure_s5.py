@@ -27,7 +27,7 @@ from fixed_weights import (
     predicted_error,
 )
 from stable_baselines3.common.callbacks import BaseCallback
-from study import Claim, Row, Study, Task, grouped, main, median, select, spread
+from study import Claim, Row, Study, Task, curve, grouped, main, median, save, select, spread
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.metrics import weight_alignment
@@ -212,12 +212,6 @@ def minutes(task: Task) -> float:
     return task["budget"] * cost * 1e-6 / 60
 
 
-def curve(rows: list[Row], column: str) -> tuple[list[int], list[float]]:
-    """Samples, and the median over seeds of a column."""
-    points = sorted(grouped(rows, "samples").items())
-    return [n for n, _ in points], [median(own, column) for _, own in points]
-
-
 def ends(rows: list[Row]) -> list[Row]:
     """The last row of each seed."""
     by_seed = grouped(rows, "seed").values()
@@ -371,26 +365,27 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
     for row, layer in enumerate((3, 2)):
         for panel, column in zip(axes[row], ("relative_error", "angle", "sign"), strict=False):
             for n, width in enumerate(WIDTHS):
-                x, y = curve(select(given, method="clean", width=width), f"{column}_{layer}")
+                own = select(given, method="clean", width=width)
+                x, y = curve(own, "samples", f"{column}_{layer}")
                 panel.plot(x, y, color=f"C{n}", label=f"N = {width}")
-            x, y = curve(select(given, method="residual"), f"{column}_{layer}")
+            x, y = curve(select(given, method="residual"), "samples", f"{column}_{layer}")
             panel.plot(x, y, "k.-", label=f"ours, N = {TOP}")
             panel.set(title=f"B[{layer}], {column.replace('_', ' ')}", xlabel="samples")
         axes[row][0].axhline(TARGET, color="gray", ls=":", lw=1)
-    x, y = curve(select(given, method="clean", width=TOP), "predicted_3")
+    x, y = curve(select(given, method="clean", width=TOP), "samples", "predicted_3")
     axes[0][0].plot(x, y, "C1:", label="theory, N = 50")
     labels = {("clean", 0): "given", ("clean", 10): "scalar, K = 10", ("clean", 1): "scalar, K = 1",
               ("residual", 0): "ours, given", ("residual", 10): "ours, scalar, K = 10"}  # fmt: skip
     for n, ((method, probes), label) in enumerate(labels.items()):
         own = select(fixed, method=method, width=TOP, probes=probes)
-        x, y = curve(own, "relative_error_3")
+        x, y = curve(own, "samples", "relative_error_3")
         lanes = own[0]["env_steps"] // own[0]["samples"]
         axes[0][3].plot([lanes * samples for samples in x], y, color=f"C{n}", label=label)
     axes[0][3].set(title="B[3], relative error: two columns", xlabel="env steps")
     for weights, style in (("fixed", "--"), ("learning", "-")):
         for layer in (2, 3):
             own = select(rows, part="agent", weights=weights)
-            x, y = curve(own, f"angle_{layer}")
+            x, y = curve(own, "samples", f"angle_{layer}")
             axes[1][3].plot(x, y, style, color=f"C{layer}", label=f"W {weights}, B[{layer}]")
     axes[1][3].set(title="784-50-50-10, W fixed or learning: angle", xlabel="samples")
     for panel in axes.flat:
@@ -400,8 +395,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         panel.set_yscale("log")
     for panel in (axes[0][0], axes[0][3], axes[1][3]):
         panel.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 STUDY = Study(

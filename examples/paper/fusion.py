@@ -21,7 +21,7 @@ from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
 import torch
-from study import Claim, Row, Study, Task, best, main, median, select
+from study import Claim, Row, Study, Task, best, main, median, save, select
 from torch import Tensor
 
 from nodepert.agents.maths import angle_degrees, node_perturbation, relative_error
@@ -251,8 +251,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         axes.set_xlabel("noise on the measured response")
         axes.grid(alpha=0.3)
     grid[0].legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 STUDY = Study(

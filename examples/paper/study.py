@@ -20,11 +20,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
+import matplotlib.pyplot as plt
 import torch
+from matplotlib.figure import Figure
 
 matplotlib.use("Agg")
 
-__all__ = ["Claim", "Row", "Study", "Task", "best", "grouped", "main", "median", "select", "spread"]
+__all__ = [
+    "Claim", "Row", "Study", "Task", "best", "curve", "grouped", "main", "median", "save", "select",
+    "spread",
+]  # fmt: skip
 
 Task = dict[str, Any]
 """What identifies a run: text and numbers by column name. Budgets belong in it, too."""
@@ -223,6 +228,12 @@ def median(rows: list[Row], column: str) -> float:
     return statistics.median(values) if values else float("nan")
 
 
+def curve(rows: list[Row], by: str, column: str) -> tuple[list[Any], list[float]]:
+    """A curve: the values of ``by``, sorted, and the median of a column at each."""
+    points = sorted(grouped(rows, by).items())
+    return [x for x, _ in points], [median(own, column) for _, own in points]
+
+
 def spread(rows: list[Row], column: str, digits: str = ".3g") -> str:
     """Median and range, as text."""
     values = [row[column] for row in rows if column in row]
@@ -243,3 +254,12 @@ def table(study: Study, rows: list[Row]) -> str:
     lines = [f"# {study.name}", "", "| claim or target | measured | |", "|---|---|---|"]
     lines += [f"| {c.paper} | {c.ours} | {words[c.holds]} |" for c in study.claims(rows)]
     return "\n".join([*lines, "", study.notes.strip(), ""])
+
+
+# Picture ---------------------------------------------------------------------------------------
+
+
+def save(figure: Figure, path: pathlib.Path, dpi: int = 120) -> None:
+    """Writes a picture, and frees its memory."""
+    figure.savefig(path, dpi=dpi)
+    plt.close(figure)

@@ -37,7 +37,7 @@ from least_squares import (
     sample_bias,
     solve,
 )
-from study import Claim, Row, Study, Task, grouped, main, median, select
+from study import Claim, Row, Study, Task, curve, main, median, save, select
 from torch import Tensor
 
 from nodepert.agents.maths import relative_error
@@ -231,22 +231,16 @@ def fitted_slope(x: Sequence[float], y: Sequence[float]) -> float:
     return float(np.polyfit(np.log(x), np.log(y), 1)[0])
 
 
-def curve(rows: list[Row], name: str, column: str) -> tuple[list[int], list[float]]:
-    """Samples, and the median over seeds of a column."""
-    chosen = select(rows, curve=name)
-    points = sorted(grouped(chosen, "samples").items())
-    return [n for n, _ in points], [median(own, column) for _, own in points]
-
-
 def curve_slope(rows: list[Row], name: str, column: str) -> float:
     """From a thousand samples on."""
-    pairs = [pair for pair in zip(*curve(rows, name, column), strict=True) if pair[0] >= 1_000]
+    points = curve(select(rows, curve=name), "samples", column)
+    pairs = [pair for pair in zip(*points, strict=True) if pair[0] >= 1_000]
     return fitted_slope(*zip(*pairs, strict=True))
 
 
 def last(rows: list[Row], name: str, column: str) -> float:
     """At the end, the median over seeds."""
-    return curve(rows, name, column)[1][-1]
+    return curve(select(rows, curve=name), "samples", column)[1][-1]
 
 
 def floor(rows: list[Row], name: str) -> list[float]:
@@ -392,7 +386,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
     ]  # fmt: skip
     for panel, title, lines in panels:
         for name, column, label in lines:
-            x, y = curve(rows, name, column)
+            x, y = curve(select(rows, curve=name), "samples", column)
             panel.plot(x, y, "--" if label.startswith("wide") else "-", label=label)
         ends = np.array([1_000, max(x)])
         panel.plot(ends, 3 * ends**-0.5, "k:", lw=1, label="T^(−1/2)")
@@ -407,8 +401,7 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
         panel.set(xscale="log", yscale="log")
         panel.grid(alpha=0.3)
         panel.legend(fontsize=7)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, path)
 
 
 STUDY = Study(
