@@ -57,7 +57,7 @@ def partly_trained(seed: int) -> NodePerturbation:
 def windows(
     model: NodePerturbation, baseline: str, node_std: float, count: int, seed: int
 ) -> Iterator[tuple[Window, Tensor]]:
-    """New contexts, one step each, and what node noise did to their loss."""
+    """New contexts, one step each, λ carried down, and what node noise did to their loss."""
     generator = torch.Generator().manual_seed(seed)
     network, estimator = model.policy.network, GivenGradient()
     probe = NodeProbe(
@@ -83,6 +83,7 @@ def windows(
             on_step=lambda played: True,
         )
         assert window is not None
+        network.carry_down(window.steps, window.gradients[0][None])
         network.forget_calls()
         yield window, probe.change(window.node_losses[0], window.inputs[0]).float()
 
@@ -96,9 +97,7 @@ def measure_estimate(task: Task) -> list[Row]:
     for number, (window, change) in enumerate(played):
         if number < BURN_IN:
             continue
-        step = window.steps[0]
-        true = torch.autograd.grad(step.prediction, step.hidden, window.gradients[0])
-        for i, gradient in enumerate(true):
+        for i, gradient in enumerate(window.steps[0].carried):
             noise = window.node_noise[0][i]
             estimate = node_perturbation(change, noise, std**2)
             estimates[i].append(estimate)

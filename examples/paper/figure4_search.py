@@ -1,9 +1,9 @@
-"""The step sizes of figure 4: six trials for every method, on validation seeds and streams.
+"""The step sizes of figure 4: twelve trials for every method, on validation seeds and streams.
 
     python examples/paper/figure4_search.py [--quick] [--out DIR] [--seeds 100 101] [--jobs 2]
 
 Judged by the updates until 99 % of the cues are answered. The choices are ``RATES`` of figure4.py:
-step sizes of W, and of B where it learns from the loss, so that its trials are 3 by 2.
+step sizes of W, and of B where it learns from the loss, so that its trials are 4 by 3.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from figure4 import BATCH, METHODS, RATES, settings, solved_at, train
 from matplotlib import pyplot as plt
 from study import Claim, Row, Study, Task, grouped, main, save, select
 
-TRIED = [(rate, 0.0) for rate in (0.03, 0.1, 0.2, 0.3, 0.5, 0.8)]
+TRIED = [(rate, 0.0) for rate in (0.03, 0.05, 0.08, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.8)]
 TRIED_WITH_LOSS = [
-    (rate, feedback_rate) for rate in (0.1, 0.3, 0.5) for feedback_rate in (1e-3, 3e-3)
+    (rate, feedback_rate) for rate in (0.1, 0.3, 0.5, 0.8) for feedback_rate in (1e-3, 3e-3, 1e-2)
 ]
 UPDATES = 3_000
 
