@@ -11,10 +11,11 @@ from nodepert.agents.errors import (
     PartnerError,
 )
 from nodepert.agents.node_perturbation import NodePerturbation
-from nodepert.agents.policies import FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.vec_env import SB3VecEnv
 
 __all__ = [
+    "CnnPolicy",
     "Config",
     "ConfigError",
     "FeedbackPolicy",

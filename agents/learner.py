@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -97,7 +96,10 @@ class Learner:
         self.estimator = estimator
         self.error_model = error_model
         self.residual = residual
-        self.rules = rules
+        # All rules learn in one way, or learn nothing.
+        self.loss_rules = [rule for rule in rules if isinstance(rule, LossRule)]
+        self.response_rules = [rule for rule in rules if isinstance(rule, ResponseRule)]
+        self.update_rules = [rule for rule in rules if isinstance(rule, UpdateRule)]
         self.noise = noise
         self.node_probe = node_probe
         self.optimizer = optimizer
@@ -106,16 +108,12 @@ class Learner:
         self.max_grad_norm = max_grad_norm
         self.max_feedback_grad_norm = max_feedback_grad_norm
         self.generator = generator
-
-    @property
-    def memory(self) -> nn.ModuleDict:
+        self.memory = nn.ModuleDict({"rules": nn.ModuleList(rules)})
         """All that is learned besides the network's weights."""
-        parts: dict[str, nn.Module] = {"rules": nn.ModuleList(self.rules)}
-        if self.error_model is not None:
-            parts["error_model"] = self.error_model
-        if self.node_probe is not None:
-            parts["baseline"] = self.node_probe.baseline
-        return nn.ModuleDict(parts)
+        if error_model is not None:
+            self.memory["error_model"] = error_model
+        if node_probe is not None:
+            self.memory["baseline"] = node_probe.baseline
 
     def learn_from(
         self,
@@ -139,24 +137,21 @@ class Learner:
         # What is less noisy than the estimate that it helped to make.
         regressor = error if model is None else model
         feedback_due = self.cadence.feedback_due(update)
-        if feedback_due and self._learns_by(LossRule):
+        if feedback_due and self.loss_rules:
             gradients = self.network.carry_down(window.steps, regressor, regressor is not error)
-            rules = cast("Sequence[LossRule]", self.rules)
-            learn_from_loss(self.network, rules, self.noise, window, self._node_changes(window))
+            changes = self._node_changes(window)
+            learn_from_loss(self.network, self.loss_rules, self.noise, window, changes)
             if regressor is not error:
                 gradients = self.network.carry_down(window.steps, error)
         else:
             gradients = self.network.carry_down(window.steps, error)
         self._set_gradients(gradients, window)
-        if self._learns_by(UpdateRule):
-            learn_from_update(self.network, cast("Sequence[UpdateRule]", self.rules))
+        learn_from_update(self.network, self.update_rules)
         if self.cadence.forward_due(update):
             self.optimizer.step()
-        if feedback_due and self._learns_by(ResponseRule):
-            # After W's step: B that lags behind an oscillating W would feed the oscillation.
-            answering = cast("Sequence[ResponseRule]", self.rules)
-            learn_from_response(self.network, answering, self.noise, self.generator)
         if feedback_due:
+            # After W's step: B that lags behind an oscillating W would feed the oscillation.
+            learn_from_response(self.network, self.response_rules, self.noise, self.generator)
             self._step_feedback()
         self.network.forget_calls()
 
@@ -174,9 +169,6 @@ class Learner:
         assert self.node_probe is not None
         changes = map(self.node_probe.change, window.node_losses, window.inputs)
         return torch.stack(list(changes)).to(window.inputs[0].dtype)
-
-    def _learns_by(self, kind: type[FeedbackRule]) -> bool:
-        return bool(self.rules) and isinstance(self.rules[0], kind)
 
     def output_error(self, window: Window) -> tuple[Tensor, Tensor | None]:
         """ê, and the error model's part of it, each (T, N, d), 0 in invalid steps.

@@ -14,7 +14,12 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks.activations import gains_for, make_activation, names_for
 from nodepert.agents.networks.base import Network, Step
 from nodepert.agents.networks.conv import FeedbackConv2d
-from nodepert.agents.networks.layer import FeedbackLayer, FeedbackLinear, Path
+from nodepert.agents.networks.layer import (
+    FeedbackLayer,
+    FeedbackLinear,
+    Path,
+    check_layerwise,
+)
 
 __all__ = ["CNN", "POOL"]
 
@@ -57,11 +62,7 @@ class CNN(Network):
         init_gain: float | None = None,
     ) -> None:
         super().__init__()
-        if path in ("direct", "activation"):
-            raise ConfigError(
-                f"policy='CnnPolicy': convolutions don't carry errors by path={path!r}, which "
-                "rules such as 'direct' and 'activation' take; expected MlpPolicy, or another rule"
-            )
+        check_layerwise(path, "CnnPolicy")
         self.image_shape, self.n_in = image_shape, math.prod(image_shape)
         shapes = block_shapes(image_shape, channels, kernel_size)
         names = names_for(activation, len(channels) + len(hidden_sizes))
@@ -75,7 +76,7 @@ class CNN(Network):
             )
             for i in range(len(channels))
         )  # fmt: skip
-        flat = shapes[-1][0] * shapes[-1][1] * shapes[-1][2]
+        flat = math.prod(shapes[-1])
         sizes = [flat, *hidden_sizes, n_out]
         self.linears = nn.ModuleList(
             FeedbackLinear(

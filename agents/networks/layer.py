@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Call", "FeedbackLayer", "FeedbackLinear", "Path"]
+from nodepert.agents.errors import ConfigError
+
+__all__ = ["Call", "FeedbackLayer", "FeedbackLinear", "Path", "check_layerwise"]
 
 Path = Literal["feedback", "direct", "activation", "sign", "transpose", "autograd"]
 """What carries the error to a layer's input:
@@ -22,6 +24,15 @@ Path = Literal["feedback", "direct", "activation", "sign", "transpose", "autogra
 - ``sign``: ẽ sign(W) · scale.
 - ``transpose``: ẽ W, through the same code; ``autograd``: the same by torch alone.
 """
+
+
+def check_layerwise(path: Path, policy: str) -> None:
+    """Raises ConfigError where errors don't go from layer to layer, as this policy needs."""
+    if path in ("direct", "activation"):
+        raise ConfigError(
+            f"policy={policy!r}: errors can't take path={path!r} through convolutions or time, as "
+            "rules such as 'direct' and 'activation' ask; expected MlpPolicy, or another rule"
+        )
 
 
 @dataclass

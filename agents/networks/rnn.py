@@ -11,7 +11,12 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks.activations import make_activation
 from nodepert.agents.networks.base import Network, Step
 from nodepert.agents.networks.cells import CELLS
-from nodepert.agents.networks.layer import FeedbackLayer, FeedbackLinear, Path
+from nodepert.agents.networks.layer import (
+    FeedbackLayer,
+    FeedbackLinear,
+    Path,
+    check_layerwise,
+)
 
 __all__ = ["RNN"]
 
@@ -51,11 +56,7 @@ class RNN(Network):
         super().__init__()
         if len(hidden_sizes) != 1:
             raise ConfigError(f"net_arch={list(hidden_sizes)}: a recurrent network takes one width")
-        if path in ("direct", "activation"):
-            raise ConfigError(
-                f"policy='RnnPolicy': errors can't travel through time by path={path!r}, which "
-                "rules such as 'direct' and 'activation' take; expected MlpPolicy, or another rule"
-            )
+        check_layerwise(path, "RnnPolicy")
         (width,) = hidden_sizes
         self.n_in = n_in
         self.hidden_shapes = ((width,),)
