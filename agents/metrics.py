@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.maths import angle_degrees, relative_error, sign_congruence
-from nodepert.agents.networks import Network, Path, restarted
+from nodepert.agents.networks import Network, Path
 from nodepert.agents.window import Window
 
 __all__ = ["alignment", "error_angles", "weight_alignment"]
@@ -59,7 +59,7 @@ def _errors(network: Network, window: Window, error: Tensor, paths: list[Path]) 
             layer.calls.clear()
         state, steps = window.start, []
         for x, started in zip(window.inputs, window.started, strict=True):
-            steps.append(network.record(x, restarted(state, started)))
+            steps.append(network.record(x, state, started))
             state = steps[-1].state
         network.carry_down(steps, error)
         return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]

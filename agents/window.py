@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import NonFiniteError
-from nodepert.agents.networks import Network, Step, restarted
+from nodepert.agents.networks import Network, Step
 from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import OutputError, ProbeError
 from nodepert.agents.rollout import PairedLanes, Played
@@ -103,7 +103,7 @@ def collect(
         node_probe.restart(state)
     for _ in range(n_steps):
         started, x = situation.started, to_input(situation.observation)
-        step = network.record(x, restarted(state, started))
+        step = network.record(x, state, started)
         centre = step.prediction.detach()
         offsets = estimator.offsets(len(x), actions.dim, generator)
         if node_probe is not None:

@@ -28,6 +28,7 @@ class Step:
     prediction: Tensor  # [N, d]
     state: Tensor | None  # [N, n], recurrent state for the next step
     hidden: list[Tensor]  # h[i] of each hidden layer, [N, *shape_i]
+    started: Tensor | None = None  # where an episode starts, [N]; record fills it in
     carried: list[Tensor] = field(default_factory=list)  # λ̃[i] at each h[i]; carry_down fills it in
 
 
@@ -49,9 +50,17 @@ class Network(nn.Module, ABC):
             noise: ξ[i] to add after σ in each hidden layer: h̃[i] = σ(z̃[i]) + ξ[i].
         """
 
-    def record(self, x: Tensor, state: Tensor | None) -> Step:
-        """One step that :meth:`carry_down` can start from."""
-        return self.step(x, state)
+    def record(self, x: Tensor, state: Tensor | None, started: Tensor) -> Step:
+        """One step that :meth:`carry_down` can start from.
+
+        Args:
+            x: Observations, flat, shape (N, n_0).
+            state: What the previous step returned, or :meth:`initial_state`.
+            started: Where an episode starts, shape (N,): the state is blank there.
+        """
+        step = self.step(x, restarted(state, started))
+        step.started = started
+        return step
 
     def carry_down(
         self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False

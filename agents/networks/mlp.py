@@ -79,10 +79,10 @@ class MLP(Network):
             hidden.append(x)
         return Step(self.linears[-1](x), None, hidden)
 
-    def record(self, x: Tensor, state: Tensor | None = None) -> Step:
+    def record(self, x: Tensor, state: Tensor | None, started: Tensor) -> Step:
         """One forward pass without autograd's bookkeeping; see :meth:`Network.record`."""
         if self.by_autograd:
-            return self.step(x)
+            return super().record(x, state, started)
         hidden = []
         with torch.no_grad():
             for layer, activation in zip(self.layers, self.activations, strict=False):

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.networks.activations import make_activation
+from nodepert.agents.networks.activations import PASS_BACK, make_activation
 from nodepert.agents.networks.base import Network, Step
-from nodepert.agents.networks.cells import CELLS
+from nodepert.agents.networks.cells import CELLS, Tanh
 from nodepert.agents.networks.layer import (
     FeedbackLayer,
     FeedbackLinear,
@@ -65,6 +65,7 @@ class RNN(Network):
         if not isinstance(transposed_readout, bool):
             raise ConfigError(f"transposed_readout={transposed_readout!r}: expected True or False")
         self.activation = make_activation(activation)
+        self.pass_back = PASS_BACK[activation]
         self.cell = CELLS[cell](self.activation)
         gates, gain = len(self.cell.biases) * width, 1.0 if init_gain is None else init_gain
 
@@ -93,6 +94,56 @@ class RNN(Network):
         if noise is not None:
             h = h + noise[0]
         return Step(self.output(h), torch.cat([h, *kept], dim=1) if kept else h, [h])
+
+    def record(self, x: Tensor, state: Tensor | None, started: Tensor) -> Step:
+        """One time step without autograd's bookkeeping; see :meth:`Network.record`."""
+        if self.by_autograd:
+            return super().record(x, state, started)
+        with torch.no_grad():
+            before = self.initial_state(len(x)) if state is None else state
+            before = before.masked_fill(started[:, None], 0.0)
+            h = self.activation(self.input.record(x) + self.recurrent.record(before))
+            return Step(self.output.record(h), h, [h], started)
+
+    def carry_down(
+        self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
+    ) -> list[Tensor]:
+        """Truncated backpropagation through time by feedback; see :meth:`Network.carry_down`.
+
+        λ̃_t = e_t B_out + ẽ_{t+1} B_rec,  ẽ_t = λ̃_t ∘ σ'(z_t)
+        """
+        if self.by_autograd:
+            return super().carry_down(steps, error, keep_graph)
+        with torch.no_grad():
+            later: Tensor | None = None
+            for t in reversed(range(len(steps))):
+                later = self._carry_back(t, steps[t], error[t], later)
+            return [
+                gradient
+                for layer in self.layers
+                for gradient in layer.gradients(
+                    torch.cat([call.input for call in layer.calls]),
+                    torch.cat([call.error for call in layer.calls]),
+                )
+            ]
+
+    def _carry_back(self, t: int, step: Step, error: Tensor, later: Tensor | None) -> Tensor:
+        """ẽ of all layers at one step; returns what it carries to the step before, (N, n)."""
+        fed, recurrent, output = (layer.calls[t] for layer in self.layers)
+        output.error = output.source = error
+        carried = self.output.carry(error)
+        if later is not None:
+            carried = carried + later
+        step.carried = [carried]
+        gates = self.pass_back(carried, fed.output + recurrent.output, step.hidden[0])
+        fed.error = recurrent.error = recurrent.source = gates
+        assert step.started is not None
+        return self.recurrent.carry(gates).masked_fill(step.started[:, None], 0.0)
+
+    @property
+    def by_autograd(self) -> bool:
+        """Whether torch carries errors, which then needs its bookkeeping."""
+        return self.input.path == "autograd" or not isinstance(self.cell, Tanh)
 
     def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The output layer at once, the recurrent layer one step later."""

@@ -9,7 +9,7 @@ from nodepert.agents.feedback import Response
 from nodepert.agents.maths import angle_degrees
 from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear, Network
 from nodepert.agents.networks.activations import PASS_BACK
-from nodepert.agents.window import restarted
+from nodepert.agents.networks.base import restarted
 
 CONTEXTS = 6
 
@@ -88,28 +88,49 @@ def test_response_feedback_converges_to_the_gradient(kind, generator):
     assert distance(gradients(network), gradients(make(kind, "autograd"))) < 1e-3
 
 
-@pytest.mark.parametrize("path", ["feedback", "direct", "activation", "sign", "transpose"])
-@pytest.mark.parametrize("steps", [1, 3])
-def test_an_mlp_by_itself_carries_what_it_carries_by_autograd(generator, path, steps):
+PATHS = ["feedback", "direct", "activation", "sign", "transpose"]
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize(
+    ("kind", "path"),
+    [
+        *(("mlp", path) for path in PATHS),
+        ("rnn", "feedback"),
+        ("rnn", "sign"),
+        ("rnn", "transpose"),
+    ],
+)
+def test_a_network_by_itself_carries_what_it_carries_by_autograd(generator, kind, path, steps):
     """Gradients, the errors that layers see, and what arrives at the nodes."""
-    network = MLP(4, (7, 6, 5), 3, activation="tanh", path=path, generator=generator).double()
+    cls, sizes = (RNN, (7,)) if kind == "rnn" else (MLP, (7, 6, 5))
+    network = cls(4, sizes, 3, activation="tanh", path=path, generator=generator).double()
     xs, error = (torch.randn(steps, 9, n, generator=generator).double() for n in (4, 3))
+    start = network.initial_state(9)
+    if start is not None:
+        start = torch.randn(start.shape, generator=generator).double()
     for layer in network.layers:
         if layer.feedback is not None:
             torch.nn.init.normal_(layer.feedback, generator=generator)
     found = []
-    for one_step, carry_down in (
-        (network.step, Network.carry_down.__get__(network)),
+    for record, carry_down in (
+        (Network.record.__get__(network), Network.carry_down.__get__(network)),
         (network.record, network.carry_down),
     ):
         network.forget_calls()
-        steps_made = [one_step(x, None) for x in xs]
-        gradients = carry_down(steps_made, error)
+        state, made = start, []
+        for t, x in enumerate(xs):
+            made.append(record(x, state, torch.arange(9) == t))  # context t starts anew at step t
+            state = made[-1].state
+        gradients = carry_down(made, error)
         errors = [call.error for layer in network.layers for call in layer.calls]
-        sources = [call.source for layer in network.layers[1:] for call in layer.calls]
-        nodes = [carried for step in steps_made for carried in step.carried]
-        found.append([*gradients, *errors, *sources, *nodes])
-        assert len(nodes) == 3 * steps
+        learning = [layer for layer in network.layers if layer.feedback is not None]
+        sources = [call.source for layer in learning for call in layer.calls]
+        nodes = [carried for step in made for carried in step.carried]
+        assert len(nodes) == len(sizes) * steps
+        predictions = [step.prediction.detach() for step in made]
+        found.append([*gradients, *errors, *sources, *nodes, *predictions])
+        assert made[0].prediction.requires_grad == (record != network.record)
     assert min(float(one.abs().max()) for one in found[0]) > 0.01
     assert distance(found[1], found[0]) < 1e-12
 
@@ -125,7 +146,7 @@ def test_errors_pass_each_activation_as_in_autograd(generator, activation):
 
 def test_the_oracle_is_left_to_autograd(generator):
     network = MLP(4, (7,), 3, activation="tanh", path="autograd", generator=generator)
-    step = network.record(torch.ones(2, 4))
+    step = network.record(torch.ones(2, 4), None, torch.ones(2, dtype=torch.bool))
     assert step.prediction.requires_grad
     assert not network.layers[0].calls
     gradients = network.carry_down([step], torch.ones(1, 2, 3))

@@ -404,9 +404,9 @@ def test_recurrent_predict_is_what_training_computes(make, monkeypatch):
     model = make("RnnPolicy", length=3)
     model.learn(200)
     network, seen = model.policy.network, []
-    original = network.step
+    original = network.record
     monkeypatch.setattr(
-        network, "step", lambda *args: seen.append((args[0], original(*args))) or seen[-1][1]
+        network, "record", lambda *args: seen.append((args[0], original(*args))) or seen[-1][1]
     )
     started = model._situation.started.numpy().copy()
     assert model._situation.state.abs().sum() > 0
