@@ -112,7 +112,7 @@ def collect(
             window.node_noise.append(noise)
         centre, offsets = actions.contain(centre, offsets)
         tried = centre[:, None] + offsets  # [N, M, d]
-        check_usable(centre, tried[:, : estimator.lanes], lanes)
+        check_usable(centre, tried, estimator.lanes, lanes)
         played = lanes.step(actions.action(tried.flatten(0, 1)))
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
@@ -152,13 +152,20 @@ def step_gradient(
     return gradient.reshape(lanes.contexts, lanes.lanes_per_context, -1)[:, 0]
 
 
-def check_usable(centre: Tensor, tried: Tensor, lanes: PairedLanes) -> None:
-    """Raises NonFiniteError where a prediction is not finite, or too large to be probed."""
-    if tried.shape[1] == 1 and math.isfinite(centre.sum()):
+def check_usable(centre: Tensor, tried: Tensor, probes: int, lanes: PairedLanes) -> None:
+    """Raises NonFiniteError where a prediction is not finite, or too large to be probed.
+
+    Args:
+        centre: Predictions, shape (N, d).
+        tried: What each lane tries around them, shape (N, M, d).
+        probes: How many of the lanes probe the output; node noise may leave it as it is.
+        lanes: For the message.
+    """
+    if probes == 1 and math.isfinite(tried.sum().item()):
         return
-    lost = ~torch.isfinite(centre).all(dim=1)
-    if tried.shape[1] > 1:  # node noise, unlike probes, may leave the prediction as it is
-        lost |= (tried == centre[:, None]).flatten(1).all(dim=1)
+    lost = ~torch.isfinite(tried).flatten(1).all(dim=1)
+    if probes > 1:
+        lost |= (tried[:, :probes] == centre[:, None]).flatten(1).all(dim=1)
     if lost.any():
         lane = int(lost.int().argmax()) * lanes.lanes_per_context
         raise NonFiniteError(

@@ -1,8 +1,10 @@
 """What a window of steps takes for a divergence, and what not."""
 
 import gymnasium as gym
+import pytest
+import torch
 
-from nodepert.agents import NodePerturbation
+from nodepert.agents import NodePerturbation, NonFiniteError
 
 
 def test_sparse_noise_that_perturbs_no_node_is_no_divergence():
@@ -21,3 +23,24 @@ def test_sparse_noise_that_perturbs_no_node_is_no_divergence():
     before = model.policy.network.recurrent.feedback.clone()
     model.learn(1_000)
     assert not before.equal(model.policy.network.recurrent.feedback)
+
+
+@pytest.mark.parametrize("credit", ["given", "paired"])
+def test_a_prediction_that_only_node_noise_makes_infinite_is_a_divergence(credit):
+    model = NodePerturbation(
+        "MlpPolicy",
+        gym.make("MNIST-v0", expose_gradient=True),
+        credit=credit,
+        probes=10 if credit == "paired" else 1,
+        rule="loss",
+        node_std=1e5,
+        node_baseline="clean",
+        net_arch=(4,),
+        batch_size=8,
+        seed=0,
+    )
+    with torch.no_grad():
+        model.policy.network.layers[-1].weight.fill_(1e35)
+        model.policy.network.layers[0].weight.zero_()  # the prediction itself is 0
+    with pytest.raises(NonFiniteError, match="the prediction for lane 0 is not finite"):
+        model.learn(1)
