@@ -33,13 +33,10 @@ def learn_from_response(
 
 
 def trials(layer: FeedbackLayer) -> int:
-    """On how many samples to try noise: all, but a few determine B where each has many patches."""
-    answer = layer.calls[0].output
-    samples = len(answer) * len(layer.calls)
-    if answer.dim() == 2:
-        return samples
-    patches, fan_in = answer[0, 0].numel(), layer.weight[0].numel()
-    return min(samples, math.ceil(2 * fan_in / patches))
+    """On how many samples to try noise: as many as there are, but twice the fan-in determines B."""
+    answer = layer.calls[0].output  # [N, n_out, …]
+    samples, patches = len(answer) * len(layer.calls), math.prod(answer.shape[2:])
+    return min(samples, math.ceil(2 * layer.weight[0].numel() / patches))
 
 
 def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:

@@ -117,8 +117,11 @@ class PairedLanes:
         groups = values.reshape(self.contexts, self.lanes_per_context, *values.shape[1:])
         first = groups[:, 0]
         for m in range(1, self.lanes_per_context):
-            if not np.array_equal(groups[:, m], first, equal_nan=values.dtype.kind == "f"):
-                differ = (groups[:, m] != first).reshape(self.contexts, -1).any(axis=1)
+            same = groups[:, m] == first
+            if not same.all() and values.dtype.kind == "f":
+                same |= np.isnan(groups[:, m]) & np.isnan(first)
+            if not same.all():
+                differ = ~same.reshape(self.contexts, -1).all(axis=1)
                 n = int(differ.argmax())
                 raise PairingError(
                     f"the {what} of lanes {n * self.lanes_per_context} and "
