@@ -33,9 +33,14 @@ def learn_from_response(
 
 
 def trials(layer: FeedbackLayer) -> int:
-    """On how many samples to try noise: as many as there are, but twice the fan-in determines B."""
+    """On how many samples to try noise: all, but a few determine B where each has many patches.
+
+    A dense layer needs all: B that follows W less closely feeds oscillations of W.
+    """
     answer = layer.calls[0].output  # [N, n_out, …]
     samples, patches = len(answer) * len(layer.calls), math.prod(answer.shape[2:])
+    if patches == 1:
+        return samples
     return min(samples, math.ceil(2 * layer.weight[0].numel() / patches))
 
 
