@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, cast
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +96,8 @@ class Critic(Baseline):
         """The difference to the critic from before these losses."""
         phi = F.pad(context, (0, 1), value=1.0).to(losses.dtype)  # [N, n_φ+1]
         surprise = losses[:, 0] - phi @ self.weight
-        largest = cast(Tensor, torch.linalg.matrix_norm(phi, 2)).square().clamp(min=1e-12)
+        gram = phi @ phi.t() if len(phi) < phi.shape[1] else phi.t() @ phi  # the smaller one
+        largest = torch.linalg.eigvalsh(gram)[-1].clamp(min=1e-12)
         self.weight += self.rate * (surprise @ phi) / largest
         return surprise
 
