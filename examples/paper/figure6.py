@@ -331,6 +331,9 @@ def draw(rows: list[Row], path: pathlib.Path) -> None:
             line(below, trainings(rows, factor, pair), factor, "env_steps", pair)
         for axes in (above, below):
             axes.set(xscale="log", yscale="log", xlabel=factor)
+            sizes = sorted({x for drawn in axes.get_lines() for x in drawn.get_xdata()})
+            axes.set_xticks(sizes, [f"{size}" for size in sizes], fontsize=8)
+            axes.set_xticks([], minor=True)
             axes.grid(alpha=0.3)
         above.set(ylabel="noise of the gradient, 1/cos² − 1")
         below.set(ylabel=f"env steps to {TARGET:.0%} unexplained")
