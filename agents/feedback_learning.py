@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.feedback import LossRule, ResponseRule, UpdateRule
-from nodepert.agents.networks import FeedbackLayer, Network
+from nodepert.agents.networks import FeedbackLayer, Network, Step
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.window import Window
 
@@ -19,26 +19,30 @@ __all__ = ["learn_from_loss", "learn_from_response", "learn_from_update"]
 
 @torch.no_grad()
 def learn_from_response(
-    network: Network, rules: Sequence[ResponseRule], noise: NodeNoise, generator: torch.Generator
+    network: Network,
+    rules: Sequence[ResponseRule],
+    noise: NodeNoise,
+    generator: torch.Generator,
+    steps: Sequence[Step],
 ) -> None:
     """B[i+1] from Δz[i+1] ≈ ξ[i] B[i+1]ᵀ, at every layer on its own."""
     for i, rule in enumerate(rules):
         for layer, _ in network.readers(i):
             if layer.feedback is None:
                 continue
-            xi = noise.sample((trials(layer), *network.hidden_shapes[i]), i, generator)
+            xi = noise.sample((trials(layer, steps), *network.hidden_shapes[i]), i, generator)
             response, feedback = layer.respond(xi), layer.feedback.flatten(1)
             gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
             layer.feedback.grad = gradient.view_as(layer.feedback)
 
 
-def trials(layer: FeedbackLayer) -> int:
+def trials(layer: FeedbackLayer, steps: Sequence[Step]) -> int:
     """On how many samples to try noise: all, but a few determine B where each has many patches.
 
     A dense layer needs all: B that follows W less closely feeds oscillations of W.
     """
-    answer = layer.calls[0].output  # [N, n_out, …]
-    samples, patches = len(answer) * len(layer.calls), math.prod(answer.shape[2:])
+    answer = steps[0].calls[layer].output  # [N, n_out, …]
+    samples, patches = len(answer) * len(steps), math.prod(answer.shape[2:])
     if patches == 1:
         return samples
     return min(samples, math.ceil(2 * layer.weight[0].numel() / patches))
@@ -61,8 +65,8 @@ def learn_from_loss(
 ) -> None:
     """B of the layers above each set of nodes, from λ̂ = Δ(future loss) ξ / E[ξ²].
 
-    The errors in the network's calls and in the steps must be those of the window. ``change`` is
-    what node noise did to the loss in each step, shape (T, N).
+    The errors in the window's steps must have been carried down. ``change`` is what node noise did
+    to the loss in each step, shape (T, N).
     """
     hidden = range(len(rules))
     readers = [network.readers(i) for i in hidden]
@@ -118,12 +122,12 @@ def sources_of(layer: FeedbackLayer, lag: int, window: Window) -> Tensor:
     """
     rows = []
     for t in range(len(window.steps)):
-        if t + lag < len(layer.calls):
-            source = layer.calls[t + lag].source
+        if t + lag < len(window.steps):
+            source = window.steps[t + lag].calls[layer].source
             if lag:
                 ended = window.started[t + lag]
                 source = source.masked_fill(ended.view(-1, *[1] * (source.dim() - 1)), 0.0)
         else:
-            source = torch.zeros_like(layer.calls[0].source)
+            source = torch.zeros_like(window.steps[0].calls[layer].source)
         rows.append(source)
     return torch.cat(rows)

@@ -151,7 +151,8 @@ class Learner:
             self.optimizer.step()
         if feedback_due:
             # After W's step: B that lags behind an oscillating W would feed the oscillation.
-            learn_from_response(self.network, self.response_rules, self.noise, self.generator)
+            answering, generator = self.response_rules, self.generator
+            learn_from_response(self.network, answering, self.noise, generator, window.steps)
             self._step_feedback()
         self.network.forget_calls()
 

@@ -62,7 +62,7 @@ def _errors(network: Network, window: Window, error: Tensor, paths: list[Path]) 
             steps.append(network.record(x, state, started))
             state = steps[-1].state
         network.carry_down(steps, error)
-        return [torch.cat([call.error for call in layer.calls]) for layer in network.layers]
+        return [torch.cat([step.calls[layer].error for step in steps]) for layer in network.layers]
     finally:
         for layer, (old_path, calls) in zip(network.layers, kept, strict=True):
             layer.path, layer.calls[:] = old_path, calls

@@ -121,7 +121,8 @@ def collect(
         info = played.info.get("final_info", played.info)
         if not isinstance(estimator, ProbeError) and "action_gradient" in info:
             gradient = step_gradient(info, played.info, lanes)
-            window.gradients.append(actions.gradient(torch.as_tensor(gradient, device=x.device)))
+            given = torch.as_tensor(gradient, dtype=centre.dtype, device=x.device)
+            window.gradients.append(actions.gradient(given))
         window.inputs.append(x)
         window.steps.append(step)
         window.centres.append(centre)

@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.networks.layer import FeedbackLayer, Path
+from nodepert.agents.networks.layer import Call, FeedbackLayer, Path
 
 __all__ = ["Network", "Step", "restarted"]
 
@@ -29,6 +29,7 @@ class Step:
     state: Tensor | None  # [N, n], recurrent state for the next step
     hidden: list[Tensor]  # h[i] of each hidden layer, [N, *shape_i]
     started: Tensor | None = None  # where an episode starts, [N]; record fills it in
+    calls: dict[FeedbackLayer, Call] = field(default_factory=dict)  # of each layer; so does record
     carried: list[Tensor] = field(default_factory=list)  # λ̃[i] at each h[i]; carry_down fills it in
 
 
@@ -60,32 +61,37 @@ class Network(nn.Module, ABC):
         """
         step = self.step(x, restarted(state, started))
         step.started = started
+        step.calls = {layer: layer.calls[-1] for layer in self.layers if layer.calls}
         return step
 
     def carry_down(
         self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
     ) -> list[Tensor]:
-        """The backward pass: ẽ into the layers' calls, λ̃ into the steps.
+        """The backward pass: ẽ into the steps' calls, λ̃ into the steps; here by autograd.
 
         Args:
-            steps: All that :meth:`record` gave since :meth:`forget_calls`, T of them.
+            steps: What :meth:`record` gave, T in a row.
             error: ê at the prediction, shape (T, N, d).
             keep_graph: Whether the same steps will be asked for once more.
 
         Returns:
             The gradients of :attr:`forward_weights`, summed over contexts and steps.
         """
-        nodes = [h for step in steps for h in step.hidden]
+        # Features that nothing learns are not in the graph.
+        nodes = [h for step in steps for h in step.hidden if h.requires_grad]
         found = torch.autograd.grad(
             [step.prediction for step in steps],
             [*self.forward_weights, *nodes],
             list(error),
             retain_graph=keep_graph,
+            materialize_grads=True,
         )
-        weights, width = len(self.forward_weights), len(self.hidden_shapes)
-        for t, step in enumerate(steps):
-            first = weights + t * width
-            step.carried = list(found[first : first + width])
+        weights = len(self.forward_weights)
+        errors = iter(found[weights:])
+        for step in steps:
+            step.carried = [
+                next(errors) if h.requires_grad else torch.zeros_like(h) for h in step.hidden
+            ]
         return list(found[:weights])
 
     @abstractmethod

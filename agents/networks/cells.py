@@ -1,6 +1,6 @@
 """Recurrent cells: what becomes of h, given what the two layers of a network say.
 
-The layers are the network's: a cell is elementwise, and autograd carries errors through it exactly.
+The layers are the network's: a cell is elementwise, and errors pass through it exactly.
 """
 
 from __future__ import annotations

@@ -142,12 +142,12 @@ class FeedbackLayer(nn.Module, ABC):
         self.calls.append(call)
         return output
 
-    def record(self, x: Tensor) -> Tensor:
-        """Z; remembers the call, for a network that carries errors by itself."""
+    def record(self, x: Tensor) -> Call:
+        """A remembered call whose output is Z, for a network that carries errors by itself."""
         call = Call(x, len(self.calls))
         call.output = self.map(x, self.weight, self.bias)
         self.calls.append(call)
-        return call.output
+        return call
 
     def respond(self, change: Tensor) -> Tensor:
         """How Z answers to a change of the input: the map is linear."""

@@ -50,7 +50,7 @@ class MLP(Network):
         self.hidden_shapes = tuple((n,) for n in hidden_sizes)
         names = names_for(activation, len(hidden_sizes))
         self.activations = nn.ModuleList(make_activation(name) for name in names)
-        self.pass_back = [PASS_BACK[name] for name in names]
+        self.activation_names = names
         sizes = [n_in, *hidden_sizes, n_out]
         gains = gains_for(names, init_gain)
         self.linears = nn.ModuleList(
@@ -81,44 +81,52 @@ class MLP(Network):
 
     def record(self, x: Tensor, state: Tensor | None, started: Tensor) -> Step:
         """One forward pass without autograd's bookkeeping; see :meth:`Network.record`."""
-        if self.by_autograd:
+        if not self.by_hand:
             return super().record(x, state, started)
-        hidden = []
+        hidden, calls = [], {}
         with torch.no_grad():
             for layer, activation in zip(self.layers, self.activations, strict=False):
-                x = activation(layer.record(x))
+                calls[layer] = layer.record(x)
+                x = activation(calls[layer].output)
                 hidden.append(x)
-            return Step(self.layers[-1].record(x), None, hidden)
+            top = self.layers[-1]
+            calls[top] = top.record(x)
+        return Step(calls[top].output, None, hidden, started, calls)
 
     def carry_down(
         self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
     ) -> list[Tensor]:
-        """The equations of the class's module, layer by layer; see :meth:`Network.carry_down`."""
-        if self.by_autograd:
+        """ẽ[i] = (ẽ[i+1] B[i+1]) ∘ σ'(z[i]), layer by layer; see :meth:`Network.carry_down`."""
+        if not self.by_hand:
             return super().carry_down(steps, error, keep_graph)
         with torch.no_grad():
-            parts = [self._carry_down(t, step, error[t]) for t, step in enumerate(steps)]
+            parts = [self._carry_down(*pair) for pair in zip(steps, error, strict=True)]
         return parts[0] if len(parts) == 1 else [sum(one) for one in zip(*parts, strict=True)]
 
-    def _carry_down(self, t: int, step: Step, error: Tensor) -> list[Tensor]:
+    def _carry_down(self, step: Step, error: Tensor) -> list[Tensor]:
         """The backward pass of one step, from ê of shape (N, d)."""
         gradients: list[Tensor] = []
         step.carried = [error] * len(step.hidden)
         for i in reversed(range(len(self.layers))):
-            layer, call = self.layers[i], self.layers[i].calls[t]
+            layer, call = self.layers[i], step.calls[self.layers[i]]
             call.error = error  # ẽ[i]
             gradients[:0] = layer.gradients(call.input, error)
             if i > 0:
                 call.source = layer.source(call)
                 step.carried[i - 1] = layer.carry(call.source)  # ẽ[i] B[i]
-                below = self.layers[i - 1].calls[t].output
-                error = self.pass_back[i - 1](step.carried[i - 1], below, step.hidden[i - 1])
+                below = step.calls[self.layers[i - 1]].output
+                pass_back = PASS_BACK[self.activation_names[i - 1]]
+                error = pass_back(step.carried[i - 1], below, step.hidden[i - 1])
         return gradients
 
     @property
-    def by_autograd(self) -> bool:
-        """Whether torch carries errors, which then needs its bookkeeping."""
-        return self.layers[0].path == "autograd"
+    def by_hand(self) -> bool:
+        """Whether errors are carried without autograd: not past what a subclass has changed."""
+        return (
+            self.layers[0].path != "autograd"
+            and type(self).step is MLP.step
+            and all(name in PASS_BACK for name in self.activation_names)
+        )
 
     def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The next layer, at once."""

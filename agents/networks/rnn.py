@@ -9,9 +9,10 @@ from torch import Tensor
 
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks.activations import PASS_BACK, make_activation
-from nodepert.agents.networks.base import Network, Step
+from nodepert.agents.networks.base import Network, Step, restarted
 from nodepert.agents.networks.cells import CELLS, Tanh
 from nodepert.agents.networks.layer import (
+    Call,
     FeedbackLayer,
     FeedbackLinear,
     Path,
@@ -24,8 +25,8 @@ __all__ = ["RNN"]
 class RNN(Network):
     """Recurrent: h_t from W_in x_t and W_rec h_{t−1} by a cell, prediction W_out h_t.
 
-    Errors go from the prediction and from the next step's gates to h by feedback weights; what is
-    elementwise inside a cell, autograd carries. Node noise is added to h.
+    Errors go from the prediction and from the next step's gates to h by feedback weights, and pass
+    what is elementwise inside a cell exactly. Node noise is added to h.
 
     Args:
         n_in: Width of the observation.
@@ -65,7 +66,7 @@ class RNN(Network):
         if not isinstance(transposed_readout, bool):
             raise ConfigError(f"transposed_readout={transposed_readout!r}: expected True or False")
         self.activation = make_activation(activation)
-        self.pass_back = PASS_BACK[activation]
+        self.activation_name = activation
         self.cell = CELLS[cell](self.activation)
         gates, gain = len(self.cell.biases) * width, 1.0 if init_gain is None else init_gain
 
@@ -97,13 +98,18 @@ class RNN(Network):
 
     def record(self, x: Tensor, state: Tensor | None, started: Tensor) -> Step:
         """One time step without autograd's bookkeeping; see :meth:`Network.record`."""
-        if self.by_autograd:
+        if not self.by_hand:
             return super().record(x, state, started)
         with torch.no_grad():
-            before = self.initial_state(len(x)) if state is None else state
-            before = before.masked_fill(started[:, None], 0.0)
-            h = self.activation(self.input.record(x) + self.recurrent.record(before))
-            return Step(self.output.record(h), h, [h], started)
+            before = restarted(self.initial_state(len(x)) if state is None else state, started)
+            assert before is not None
+            fed, recurrent = self.input.record(x), self.recurrent.record(before)
+            (h,) = self.cell.step(fed.output, recurrent.output, before)
+            read = self.output.record(h)
+        calls: dict[FeedbackLayer, Call] = {
+            self.input: fed, self.recurrent: recurrent, self.output: read
+        }  # fmt: skip
+        return Step(read.output, h, [h], started, calls)
 
     def carry_down(
         self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
@@ -112,38 +118,44 @@ class RNN(Network):
 
         λ̃_t = e_t B_out + ẽ_{t+1} B_rec,  ẽ_t = λ̃_t ∘ σ'(z_t)
         """
-        if self.by_autograd:
+        if not self.by_hand:
             return super().carry_down(steps, error, keep_graph)
         with torch.no_grad():
             later: Tensor | None = None
             for t in reversed(range(len(steps))):
-                later = self._carry_back(t, steps[t], error[t], later)
+                later = self._carry_back(steps[t], error[t], later)
             return [
                 gradient
                 for layer in self.layers
                 for gradient in layer.gradients(
-                    torch.cat([call.input for call in layer.calls]),
-                    torch.cat([call.error for call in layer.calls]),
+                    torch.cat([step.calls[layer].input for step in steps]),
+                    torch.cat([step.calls[layer].error for step in steps]),
                 )
             ]
 
-    def _carry_back(self, t: int, step: Step, error: Tensor, later: Tensor | None) -> Tensor:
+    def _carry_back(self, step: Step, error: Tensor, later: Tensor | None) -> Tensor:
         """ẽ of all layers at one step; returns what it carries to the step before, (N, n)."""
-        fed, recurrent, output = (layer.calls[t] for layer in self.layers)
+        fed, recurrent, output = (step.calls[layer] for layer in self.layers)
         output.error = output.source = error
         carried = self.output.carry(error)
         if later is not None:
             carried = carried + later
         step.carried = [carried]
-        gates = self.pass_back(carried, fed.output + recurrent.output, step.hidden[0])
+        z = fed.output + recurrent.output
+        gates = PASS_BACK[self.activation_name](carried, z, step.hidden[0])
         fed.error = recurrent.error = recurrent.source = gates
         assert step.started is not None
         return self.recurrent.carry(gates).masked_fill(step.started[:, None], 0.0)
 
     @property
-    def by_autograd(self) -> bool:
-        """Whether torch carries errors, which then needs its bookkeeping."""
-        return self.input.path == "autograd" or not isinstance(self.cell, Tanh)
+    def by_hand(self) -> bool:
+        """Whether errors are carried without autograd: not past what a subclass has changed."""
+        return (
+            self.input.path != "autograd"
+            and type(self).step is RNN.step
+            and type(self.cell) is Tanh
+            and self.activation_name in PASS_BACK
+        )
 
     def readers(self, hidden: int) -> list[tuple[FeedbackLayer, int]]:
         """The output layer at once, the recurrent layer one step later."""

@@ -4,7 +4,7 @@ import torch
 
 from nodepert.agents.baselines import Antithetic
 from nodepert.agents.feedback_learning import sources_of, to_come
-from nodepert.agents.networks import RNN, Call
+from nodepert.agents.networks import RNN, Call, Step
 from nodepert.agents.node_noise import Gaussian
 from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import PairedProbes
@@ -32,17 +32,17 @@ def test_loss_to_come_ends_with_the_episode_and_skips_resets():
 
 
 def test_sources_come_later_and_not_from_the_next_episode():
-    class Layer:
-        calls = [Call(torch.zeros(2, 1), t) for t in range(3)]
-
-    for t, call in enumerate(Layer.calls):
-        call.source = torch.tensor([[1.0 + t], [10.0 + t]])
     given = window(
         started=[[True, True], [False, True], [False, False]],
         valid=[[True, True]] * 3,
     )
-    assert sources_of(Layer, 0, given).flatten().tolist() == [1, 10, 2, 11, 3, 12]
-    assert sources_of(Layer, 1, given).flatten().tolist() == [2, 0, 3, 12, 0, 0]
+    given.steps = []
+    for t in range(3):
+        call = Call(torch.zeros(2, 1), t)
+        call.source = torch.tensor([[1.0 + t], [10.0 + t]])
+        given.steps.append(Step(torch.zeros(2, 1), None, [], calls={"layer": call}))
+    assert sources_of("layer", 0, given).flatten().tolist() == [1, 10, 2, 11, 3, 12]
+    assert sources_of("layer", 1, given).flatten().tolist() == [2, 0, 3, 12, 0, 0]
 
 
 def test_node_probe_starts_each_episode_from_a_blank_state():

@@ -1,5 +1,7 @@
 """The backward pass through feedback weights, compared with autograd in float64."""
 
+import pickle
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -7,9 +9,10 @@ from torch.nn import functional as F
 from nodepert.agents import ConfigError
 from nodepert.agents.feedback import Response
 from nodepert.agents.maths import angle_degrees
-from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear, Network
+from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear, Network, Step
 from nodepert.agents.networks.activations import PASS_BACK
 from nodepert.agents.networks.base import restarted
+from nodepert.agents.networks.cells import CELLS, Tanh
 
 CONTEXTS = 6
 
@@ -133,6 +136,92 @@ def test_a_network_by_itself_carries_what_it_carries_by_autograd(generator, kind
         assert made[0].prediction.requires_grad == (record != network.record)
     assert min(float(one.abs().max()) for one in found[0]) > 0.01
     assert distance(found[1], found[0]) < 1e-12
+
+
+class Tripled(MLP):
+    """A subclass that changes what a network predicts, and nothing else."""
+
+    def step(self, x, state=None, noise=None):
+        step = super().step(x, state, noise)
+        step.prediction = 3 * step.prediction
+        return step
+
+
+class Leaky(Tanh):
+    """A cell derived from the plain one."""
+
+    def step(self, fed, recurrent, state):
+        return [0.5 * state + 0.5 * super().step(fed, recurrent, state)[0]]
+
+
+def record_and_carry(network, state=None):
+    """A step of two contexts, and the gradients of its prediction's sum."""
+    step = network.record(torch.ones(2, 4), state, torch.zeros(2, dtype=torch.bool))
+    return step, network.carry_down([step], torch.ones(1, *step.prediction.shape))
+
+
+def test_what_a_subclass_predicts_is_what_it_learns(generator):
+    network = Tripled(4, (7,), 3, activation="tanh", path="transpose", generator=generator)
+    step, gradients = record_and_carry(network)
+    torch.testing.assert_close(step.prediction, network.step(torch.ones(2, 4)).prediction)
+    torch.testing.assert_close(gradients[-1], torch.full((3,), 6.0))  # ∂ Σ 3 b
+    assert step.carried[0].abs().sum() > 0
+
+
+def test_a_cell_of_ones_own_is_what_is_learned(generator, monkeypatch):
+    monkeypatch.setitem(CELLS, "leaky", Leaky)
+    network = RNN(
+        4, (7,), 3, activation="tanh", path="transpose", generator=generator, cell="leaky"
+    )
+    state = torch.ones(2, 7)
+    step, gradients = record_and_carry(network, state)
+    expected = network.step(torch.ones(2, 4), state)
+    torch.testing.assert_close(step.prediction, expected.prediction)
+    truth = torch.autograd.grad(expected.prediction.sum(), network.forward_weights)
+    assert distance(gradients, truth) < 1e-6
+
+
+def test_an_activation_of_ones_own_is_left_to_autograd(generator, monkeypatch):
+    monkeypatch.setitem(ACTIVATIONS, "mish", torch.nn.Mish)
+    network = MLP(4, (7,), 3, activation="mish", path="transpose", generator=generator)
+    _, gradients = record_and_carry(network)
+    truth = torch.autograd.grad(network.step(torch.ones(2, 4)).prediction.sum(),
+                                network.forward_weights)  # fmt: skip
+    assert distance(gradients, truth) < 1e-6
+
+
+def test_hidden_features_that_nothing_learns_get_no_error(generator):
+    class OnFeatures(MLP):
+        def step(self, x, state=None, noise=None):
+            fixed = torch.cos(x)
+            return Step(self.linears[-1](fixed), None, [fixed])
+
+    network = OnFeatures(4, (), 3, activation=(), path="feedback", generator=generator)
+    step, gradients = record_and_carry(network)
+    assert not step.carried[0].any()
+    assert gradients[0].abs().min() > 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+def test_a_pass_with_gradients_between_recorded_ones_changes_nothing(kind):
+    found = []
+    for disturb in (False, True):
+        network, steps = make(kind, "feedback"), []
+        for t in range(3):
+            x = torch.full((2, 4), 1.0 + t).double()
+            if disturb:
+                network.step(2 * x[:1], network.initial_state(1))
+            steps.append(network.record(x, steps[-1].state if t else None, torch.zeros(2).bool()))
+        found.append(network.carry_down(steps, torch.ones(3, 2, 3).double()))
+    assert distance(*found) == 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "rnn"])
+def test_networks_can_be_sent_to_another_process(kind):
+    network = make(kind, "feedback")
+    copy = pickle.loads(pickle.dumps(network))
+    found = [record_and_carry(one.float())[1] for one in (network, copy)]
+    assert distance(*found) == 0
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)

@@ -1,6 +1,7 @@
 """What a window of steps takes for a divergence, and what not."""
 
 import gymnasium as gym
+import numpy as np
 import pytest
 import torch
 
@@ -44,3 +45,18 @@ def test_a_prediction_that_only_node_noise_makes_infinite_is_a_divergence(credit
         model.policy.network.layers[0].weight.zero_()  # the prediction itself is 0
     with pytest.raises(NonFiniteError, match="the prediction for lane 0 is not finite"):
         model.learn(1)
+
+
+@pytest.mark.parametrize("policy", ["MlpPolicy", "RnnPolicy", "CnnPolicy"])
+def test_a_gradient_may_be_given_in_any_precision(policy):
+    class Doubled(gym.Wrapper):
+        def step(self, action):
+            *others, info = super().step(action)
+            gradient = info["action_gradient"].astype(np.float64)
+            return *others, {**info, "action_gradient": gradient}
+
+    env = Doubled(gym.make("MNIST-v0", expose_gradient=True))
+    model = NodePerturbation(policy, env, credit="given", batch_size=2, seed=0)
+    before = model.policy.network.layers[-1].weight.clone()
+    model.learn(20)
+    assert not before.equal(model.policy.network.layers[-1].weight)
