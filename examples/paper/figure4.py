@@ -138,7 +138,7 @@ def train(
     per_update = hyperparameters["batch_size"] * SPAN * model.lanes_per_context
     shown = new_streams(streams)
     points: list[Row] = []
-    for update in checkpoints(updates):
+    for update in checkpoints(updates, hyperparameters.get("warmup", 0)):
         steps = update * per_update
         try:
             if update:
@@ -154,13 +154,17 @@ def train(
     return points
 
 
-def checkpoints(updates: int) -> Iterator[int]:
-    """After which updates a run is measured: every ten, later every 5 % more; and every 500."""
+def checkpoints(updates: int, warmup: int) -> Iterator[int]:
+    """After which updates a run is measured: every ten, later every 5 % more; and every 500.
+
+    Counted anew from the end of the warm-up, when W begins to learn.
+    """
     update = 0
     while update <= updates:
         yield update
-        later = update + 10 * max(1, update // 200)
-        update = min(later, (update // 500 + 1) * 500)
+        began = warmup if update >= warmup else 0
+        stops = [update + 10 * max(1, (update - began) // 200), (update // 500 + 1) * 500]
+        update = min(stops if update >= warmup else [*stops, warmup])
 
 
 # Measures --------------------------------------------------------------------------------------
@@ -427,6 +431,8 @@ def pace(rows: list[Row], column: str, method: str, what: str) -> Claim:
     if warmup := settings(column, method, ours[0]["batch"], 0.0, 0.0).get("warmup"):
         counted = (statistics.median(updates) - warmup) / statistics.median(reference)
         measured += f"; {counted:.2f} × without the {warmup:,} updates of B alone"
+    if diverged := sum("diverged" in row for row in ours):
+        measured += f"; diverged in {diverged}"
     return Claim(f"{name}: {what}", measured, ratio <= 1.5, f"pace: {name}")
 
 
