@@ -150,7 +150,8 @@ STUDY = Study(
     claims=claims,
     seeds=(100, 101),
     notes="Medians over the seeds; a run that diverged or stayed under 99 % counts as the worst. A "
-    "run ends after five evaluations in a row of 99 %: what diverges later is not seen. Chosen is the best step of W with a margin: where the next larger one does well, too.",
+    "run ends after five evaluations in a row of 99 %: what diverges later is not seen. Chosen is "
+    "the best step of W with a margin: where the next larger one does well, too.",
 )
 
 if __name__ == "__main__":
