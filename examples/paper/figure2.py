@@ -268,9 +268,10 @@ def claims(rows: list[Row]) -> list[Claim]:
 NOTES = """
 Medians over seeds (range, number); a run that diverged counts as 100 % error. An epoch is 60,000
 images drawn with replacement. "Node perturbation" is `loss_ridge` at the noise c with the best
-median. `authors` is their step size (4e-4 on summed gradients), one seed. In the scalar column every method has Adam and the preset
-"paper" of MNIST-v0 (chosen on the validation split); backprop there carries the error estimated
-from rewards. `response` does not use the loss for its feedback; it is not the paper's rule.
+median. `authors` is their step size (4e-4 on summed gradients), one seed. In the scalar column
+every method has Adam and the preset "paper" of MNIST-v0 (chosen on the validation split); backprop
+there carries the error estimated from rewards. `response` does not use the loss for its feedback;
+it is not the paper's rule.
 """
 
 STUDY = Study("figure2", tasks, run, minutes, draw, claims, (0, 1, 2, 3, 4), NOTES)
