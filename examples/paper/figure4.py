@@ -257,7 +257,7 @@ RATES = {
     ("given", "sign-symmetric"): (0.5, 0.0),
     ("scalar", "BPTT"): (0.4, 0.0),
     ("scalar", "response"): (0.5, 0.0),
-    ("scalar", "loss"): (0.1, 1e-2),
+    ("scalar", "loss"): (0.2, 1e-3),
     ("scalar", "feedback alignment"): (0.3, 0.0),
 }
 # The authors' 5e-6 and 5e-5 are of gradients summed over batch and steps, ours of means.
