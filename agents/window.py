@@ -111,8 +111,9 @@ def collect(
             window.node_noise.append(noise)
         centre, offsets = actions.contain(centre, offsets)
         tried = centre[:, None] + offsets  # [N, M, d]
-        check_usable(centre, tried, estimator.lanes, lanes)
-        played = lanes.step(actions.action(tried.flatten(0, 1)))
+        shown = tried.cpu()  # once, for the check and for the actions
+        check_usable(centre, shown, estimator.lanes, lanes)
+        played = lanes.step(actions.action(shown.flatten(0, 1)))
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
         window.losses.append(losses[:, : estimator.lanes])
@@ -157,11 +158,11 @@ def check_usable(centre: Tensor, tried: Tensor, probes: int, lanes: PairedLanes)
 
     Args:
         centre: Predictions, shape (N, d).
-        tried: What each lane tries around them, shape (N, M, d).
+        tried: What each lane tries around them, on the CPU, shape (N, M, d).
         probes: How many of the lanes probe the output; node noise may leave it as it is.
         lanes: For the message.
     """
-    values, middle = tried.cpu().numpy(), centre.cpu().numpy()  # on so few numbers numpy is faster
+    values, middle = tried.numpy(), centre.cpu().numpy()  # on so few numbers numpy is faster
     lost = ~np.isfinite(values).all(axis=(1, 2))
     if probes > 1:
         lost |= (values[:, :probes] == middle[:, None]).all(axis=(1, 2))

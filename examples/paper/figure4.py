@@ -234,14 +234,14 @@ def angles_by_step(network: RNN, seen: Tensor, *_: Tensor) -> Row:
 
 def carried(network: RNN, seen: Tensor, state: Tensor) -> Tensor:
     """ẽ of the recurrent layer at each step, for an error of 1 at the last, shape (T, N, n)."""
-    network.forget_calls()
+    going_on, steps = torch.zeros(seen.shape[1], dtype=torch.bool), []
     for x in seen:
-        step = network.step(x, state)
-        state = step.state
-    torch.autograd.grad(step.prediction.sum(), network.forward_weights, allow_unused=True)
-    errors = torch.stack([call.error for call in network.recurrent.calls])
+        steps.append(network.record(x, steps[-1].state if steps else state, going_on))
+    error = torch.zeros(len(seen), *steps[-1].prediction.shape)
+    error[-1] = 1.0
+    network.carry_down(steps, error)
     network.forget_calls()
-    return errors
+    return torch.stack([step.calls[network.recurrent].error for step in steps])
 
 
 # The study -------------------------------------------------------------------------------------

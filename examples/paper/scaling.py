@@ -190,10 +190,10 @@ def hidden(gradients: list[Tensor]) -> Tensor:
 
 def carried(network: Network, x: Tensor, error: Tensor) -> list[Tensor]:
     """Gradient of each forward weight that follows from the output error ê (N, d) of a batch."""
-    prediction = network.step(x, None).prediction
-    gradients = torch.autograd.grad(prediction, network.forward_weights, error / len(x))
+    step = network.record(x, None, torch.zeros(len(x), dtype=torch.bool))
+    gradients = network.carry_down([step], error[None] / len(x))
     network.forget_calls()
-    return list(gradients)
+    return gradients
 
 
 def probed_error(
