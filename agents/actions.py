@@ -24,14 +24,15 @@ class ActionMap:
 
     On loss environments action = prediction / action_scale, never clipped. On other Boxes the
     prediction −1…1 spans the range from low to high, and is clipped to it. On Discrete spaces the
-    action is the index of the largest component of the prediction.
+    action is the index of the largest component of the prediction, on MultiDiscrete ones likewise
+    in each block of components; MultiBinary ones are 1 where a component is positive.
 
     Args:
         space: The action space of one lane.
         action_scale: The loss environment's, or None for an environment of any other kind.
 
     Raises:
-        ConfigError: The space is neither Box nor Discrete, or an unbounded Box.
+        ConfigError: Any other space, or an unbounded Box.
     """
 
     space: gym.Space[Any]
@@ -42,14 +43,18 @@ class ActionMap:
         if isinstance(space, spaces.Box):
             if self.action_scale is None and not space.is_bounded():
                 raise ConfigError(f"action space {space}: expected a Box with finite bounds")
-        elif not isinstance(space, spaces.Discrete):
-            raise ConfigError(f"action space {space}: expected a Box or a Discrete space")
+        elif not isinstance(space, spaces.Discrete | spaces.MultiDiscrete | spaces.MultiBinary):
+            raise ConfigError(
+                f"action space {space}: expected a Box, Discrete, MultiDiscrete or MultiBinary one"
+            )
 
     @cached_property
     def dim(self) -> int:
         """Width of the prediction, d."""
         if isinstance(self.space, spaces.Discrete):
             return int(self.space.n)
+        if isinstance(self.space, spaces.MultiDiscrete):
+            return int(self.space.nvec.sum())
         return int(np.prod(self.space.shape or (1,)))
 
     @property
@@ -80,6 +85,12 @@ class ActionMap:
         space = self.space
         if isinstance(space, spaces.Discrete):
             return values.argmax(axis=1) + int(space.start)
+        if isinstance(space, spaces.MultiDiscrete):
+            blocks = np.split(values, np.cumsum(space.nvec.ravel())[:-1], axis=1)
+            best = np.stack([block.argmax(axis=1) for block in blocks], axis=1)
+            return best.reshape(-1, *space.shape).astype(space.dtype) + space.start
+        if isinstance(space, spaces.MultiBinary):
+            return (values > 0).astype(space.dtype).reshape(-1, *space.shape)
         assert isinstance(space, spaces.Box)
         values = values.reshape(-1, *space.shape)
         if self.action_scale is not None:

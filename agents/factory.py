@@ -9,15 +9,22 @@ import torch
 
 from nodepert.agents.baselines import BASELINES
 from nodepert.agents.config import Config
+from nodepert.agents.descent import Cadence, Descent
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, FeedbackRule, LossRule, UpdateRule
-from nodepert.agents.learner import Cadence, Learner
+from nodepert.agents.learner import Learner
 from nodepert.agents.networks import Network
 from nodepert.agents.node_noise import NOISES, NodeNoise, Sparse
 from nodepert.agents.node_probe import NodeProbe, node_lanes
 from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
 
-__all__ = ["lanes_per_context", "make_estimator", "make_learner", "make_optimizer"]
+__all__ = [
+    "lanes_per_context",
+    "make_descent",
+    "make_estimator",
+    "make_learner",
+    "make_optimizer",
+]
 
 
 def make_estimator(config: Config) -> OutputError:
@@ -29,6 +36,8 @@ def make_estimator(config: Config) -> OutputError:
 
 def lanes_per_context(config: Config) -> int:
     """M, how many lanes show each context."""
+    if config.credit not in (*PROBES, "given"):
+        return 1
     estimator = make_estimator(config)
     if not issubclass(RULES[config.rule], LossRule):
         return estimator.lanes
@@ -38,7 +47,7 @@ def lanes_per_context(config: Config) -> int:
 def make_learner(
     config: Config, network: Network, learning_rate: float, generator: torch.Generator
 ) -> Learner:
-    """The learner of a network.
+    """The learner of a network from probes.
 
     Args:
         config: Hyperparameters.
@@ -46,28 +55,31 @@ def make_learner(
         learning_rate: Step size of the forward weights at the start.
         generator: Random numbers for node noise.
     """
-    forward = network.forward_weights
-    feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
     features, dim = network.n_in, network.layers[-1].weight.shape[0]
-    device = forward[0].device
-    rule_class = RULES[config.rule]
-    rules = [rule.to(device) for rule in make_rules(config, network)]
-    noise = make_noise(config, len(network.hidden_shapes))
+    device = network.forward_weights[0].device
+    descent = make_descent(config, network, learning_rate, generator)
     estimator, node_probe = make_estimator(config), None
-    if issubclass(rule_class, LossRule):
+    if descent.loss_rules:
         warn_of_noisy_regressor(config, dim)
         baseline = BASELINES[config.node_baseline](features).to(device)
-        node_probe = NodeProbe(network, noise, baseline, estimator, generator)
+        node_probe = NodeProbe(network, descent.noise, baseline, estimator, generator)
+    error_model = ErrorModel(features, dim).to(device) if config.error_model else None
+    return Learner(descent, estimator, error_model, config.residual, node_probe)
+
+
+def make_descent(
+    config: Config, network: Network, learning_rate: float, generator: torch.Generator
+) -> Descent:
+    """How a network's weights take their steps; see :func:`make_learner`."""
+    forward = network.forward_weights
+    feedback = [layer.feedback for layer in network.layers if layer.feedback is not None]
+    rule_class = RULES[config.rule]
     as_weights = issubclass(rule_class, UpdateRule)
     rate = config.feedback_learning_rate
-    return Learner(
+    return Descent(
         network,
-        estimator,
-        ErrorModel(features, dim).to(device) if config.error_model else None,
-        config.residual,
-        rules,
-        noise,
-        node_probe,
+        [rule.to(forward[0].device) for rule in make_rules(config, network)],
+        make_noise(config, len(network.hidden_shapes)),
         make_optimizer(
             config.optimizer,
             forward + feedback if as_weights else forward,

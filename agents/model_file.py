@@ -20,6 +20,7 @@ from nodepert.agents.checkpoint import (
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError
 from nodepert.agents.saving import space_to_json
+from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ ENTRIES: dict[str, Any] = {
     "context_seeds": list | None,
     "counters": dict,
 }
+OPTIONAL = ("state", "critic_state", "discounted")
+"""Fields of a situation that only some models have."""
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps")
 
 
@@ -58,7 +61,11 @@ def capture(model: NodePerturbation) -> Moment:
     """The present moment."""
     return Moment(
         {name: getattr(model, name) for name in COUNTERS},
-        {"generator": model.generator.get_state(), **_situation_tensors(model)},
+        {
+            "generator": model.generator.get_state(),
+            **_situation_tensors(model),
+            **_statistics(model),
+        },
     )
 
 
@@ -84,11 +91,22 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         "context_seeds": model._context_seeds,
         "counters": moment.counters,
     }
-    tensors = {**moment.tensors, **with_prefix("policy", model.policy.state_dict())}
+    tensors = with_prefix("policy", model.policy.state_dict())
     for name, optimizer in model.optimizers.items():
         tensors.update(with_prefix(name, optimizer_to_tensors(optimizer)))
     tensors.update(with_prefix("memory", model.memory.state_dict()))
-    return document, tensors
+    return document, {**tensors, **moment.tensors}
+
+
+def _statistics(model: NodePerturbation) -> dict[str, Tensor]:
+    """The running statistics, which change as the model plays."""
+    return {
+        f"{part}.{path}.{name}": tensor
+        for part in ("policy", "memory")
+        for path, module in getattr(model, part).named_modules()
+        if isinstance(module, RunningStatistics)
+        for name, tensor in module.state_dict().items()
+    }
 
 
 def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
@@ -103,8 +121,9 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
         "situation.returns": torch.from_numpy(model._episodes.returns.copy()),
         "situation.lengths": torch.from_numpy(model._episodes.lengths.copy()),
     }
-    if situation.state is not None:
-        tensors["situation.state"] = situation.state
+    for name in OPTIONAL:
+        if getattr(situation, name) is not None:
+            tensors[f"situation.{name}"] = getattr(situation, name)
     get_state = getattr(model._vector_env, "get_state", None)
     if get_state is not None:
         for name, values in get_state().items():
@@ -175,8 +194,8 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
     set_state({k: v.view(np.uint64) if k in unsigned else v for k, v in arrays.items()})
     model._situation = Situation(
         observation=tensors["situation.observation"].cpu().numpy(),
-        state=tensors.get("situation.state"),
         started=tensors["situation.started"],
+        **{name: tensors.get(f"situation.{name}") for name in OPTIONAL},
     )
     model._lanes.resetting[:] = tensors["situation.resetting"].cpu().numpy()
     model._episodes.returns = tensors["situation.returns"].cpu().numpy()

@@ -6,7 +6,7 @@ import copy
 import time
 from collections import deque
 from collections.abc import Iterable
-from functools import partial
+from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
@@ -20,13 +20,13 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import get_system_info, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from nodepert.agents.config import Config, learning_rate_schedule, with_changes
+from nodepert.agents.config import Config, Credit, learning_rate_schedule, with_changes
 from nodepert.agents.episodes import Episodes
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.factory import lanes_per_context, make_learner
+from nodepert.agents.factory import lanes_per_context
 from nodepert.agents.feedback import RULES
 from nodepert.agents.handover import EnvLike, action_map, check_spaces, identity, vectorise
-from nodepert.agents.metrics import alignment
+from nodepert.agents.methods import METHODS, Method
 from nodepert.agents.model_file import (
     Moment,
     capture,
@@ -35,11 +35,12 @@ from nodepert.agents.model_file import (
     restore,
     to_parts,
 )
+from nodepert.agents.pairing import can_be_paired
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
 from nodepert.agents.vec_env import SB3VecEnv
-from nodepert.agents.window import Situation, Window, collect
+from nodepert.agents.window import Situation
 from nodepert.envs import LossVectorEnv
 
 __all__ = ["NodePerturbation"]
@@ -50,10 +51,10 @@ Self = TypeVar("Self", bound="NodePerturbation")
 class NodePerturbation(BaseAlgorithm):
     """Learns from scalar rewards by node perturbation and learned feedback.
 
-    Each context is shown on several lanes with different actions; the differences of their losses
-    give the error at the output, and feedback weights carry it to every layer
-    (arXiv 1906.00889, with the output error estimated too). ``num_timesteps`` counts every lane's
-    step, probes included.
+    The error at the output comes from the rewards of different actions: on several lanes that show
+    one context, or, in environments with dynamics, from noisy actions and a critic (``credit``).
+    Feedback weights carry it to every layer (arXiv 1906.00889, with the output error estimated
+    too). ``num_timesteps`` counts every lane's step, probes included.
 
     Args:
         policy: ``"MlpPolicy"``, ``"RnnPolicy"``, ``"CnnPolicy"``, or a subclass of
@@ -81,6 +82,8 @@ class NodePerturbation(BaseAlgorithm):
         "CnnPolicy": CnnPolicy,
     }
     policy: FeedbackPolicy
+    optimizer: torch.optim.Optimizer
+    feedback_optimizer: torch.optim.Optimizer | None = None
 
     def __init__(
         self,
@@ -123,6 +126,9 @@ class NodePerturbation(BaseAlgorithm):
         self._moment: Moment | None = None
         self._loss_window: deque[float] = deque(maxlen=stats_window_size)
         if env is not None:
+            if self.config.credit == "auto":
+                credit: Credit = "paired" if can_be_paired(env) else "score"
+                self.config = replace(self.config, credit=credit)
             self._attach(env, self._vectorise(env))
         if env is not None and _init_setup_model:
             self._setup_model()
@@ -149,7 +155,9 @@ class NodePerturbation(BaseAlgorithm):
     def _vectorise(self, env: EnvLike) -> VectorEnv[Any, Any, Any]:
         """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
-        vector_env = vectorise(env, self.config.batch_size * per_context)
+        paired = METHODS[self.config.credit].shows_contexts
+        contexts = self.config.batch_size if paired else self.config.n_envs
+        vector_env = vectorise(env, contexts * per_context)
         if vector_env.num_envs % per_context:
             raise ConfigError(
                 f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "
@@ -183,8 +191,9 @@ class NodePerturbation(BaseAlgorithm):
             )
 
     def _setup_model(self) -> None:
-        """Creates policy, optimisers and learner."""
+        """Creates policy, optimisers and method."""
         config = self.config
+        method = METHODS[config.credit]
         self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
         self._setup_lr_schedule()
         self.policy = self.policy_class(  # type: ignore[assignment]
@@ -192,16 +201,31 @@ class NodePerturbation(BaseAlgorithm):
             self.action_space,
             action_scale=self.action_scale,
             path=RULES[config.rule].path,
+            critic=method.has_critic,
+            normalize_observation=self._normalizes_observation(),
             # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
             generator=torch.Generator().manual_seed(self.generator.initial_seed()),
             **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
         ).to(self.device)
-        self.learner = make_learner(
-            config, self.policy.network, self.lr_schedule(1.0), self.generator
+        self.method: Method[Any] = method(
+            self._without_double_scaling(), self.policy, self.lr_schedule(1.0), self.generator
         )
-        self.optimizer = self.learner.optimizer
-        self.feedback_optimizer = self.learner.feedback_optimizer
-        self.memory = self.learner.memory
+        self.memory = self.method.memory
+        for name, optimizer in self.method.optimizers.items():
+            setattr(self, name, optimizer)
+
+    def _normalizes_observation(self) -> bool:
+        """Whether the policy keeps statistics of observations."""
+        config, space = self.config, self.observation_space
+        if config.normalize_observation is not None:
+            return config.normalize_observation
+        numbers = isinstance(space, gym.spaces.Box) and len(space.shape) < 3  # no images
+        return METHODS[config.credit].has_critic and numbers and self._vec_normalize_env is None
+
+    def _without_double_scaling(self) -> Config:
+        """The config, without what a VecNormalize does already."""
+        wrapped = self._vec_normalize_env is not None and self._vec_normalize_env.norm_reward
+        return replace(self.config, normalize_reward=self.config.normalize_reward and not wrapped)
 
     def _setup_lr_schedule(self) -> None:
         self.lr_schedule = learning_rate_schedule(self.config)
@@ -242,7 +266,7 @@ class NodePerturbation(BaseAlgorithm):
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int = 100,
+        log_interval: int | None = None,
         tb_log_name: str = "NodePerturbation",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -252,7 +276,8 @@ class NodePerturbation(BaseAlgorithm):
         Args:
             total_timesteps: How many.
             callback: Called after each step of all lanes.
-            log_interval: Log every so many updates.
+            log_interval: Log every so many updates, 0 for never. Default: 100 with probes, whose
+                updates are small, else 1.
             tb_log_name: Name of the run in TensorBoard.
             reset_num_timesteps: Start counting, and the schedules, from zero.
             progress_bar: Show one.
@@ -270,14 +295,16 @@ class NodePerturbation(BaseAlgorithm):
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
+        if log_interval is None:
+            log_interval = self.method.default_log_interval
         callback.on_training_start(locals(), globals())
         while self.num_timesteps < total_timesteps:
-            window = self._collect(callback)
-            if window is None:
+            batch = self._collect(callback)
+            if batch is None:
                 break
             self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-            self._update_learning_rate(self.optimizer)
-            self._learn_from(window)
+            self._update_learning_rate(self.method.forward_optimizers)
+            self._learn_from(batch)
             self._moment = None
             if log_interval and self._n_updates % log_interval == 0:
                 self.dump_logs()
@@ -317,10 +344,11 @@ class NodePerturbation(BaseAlgorithm):
             state=self.policy.network.initial_state(contexts),
             started=torch.ones(contexts, dtype=torch.bool, device=self.device),
         )
+        self.method.begin(self._situation)
         self._episodes = Episodes(contexts)
 
-    def _collect(self, callback: BaseCallback) -> Window | None:
-        """One window of steps, with the callback called after each."""
+    def _collect(self, callback: BaseCallback) -> Any:
+        """What the next update learns from, with the callback called after each step."""
         lanes = self._lanes
         assert lanes is not None
         assert self._situation is not None
@@ -338,20 +366,11 @@ class NodePerturbation(BaseAlgorithm):
             callback.update_locals({"played": played, "rewards": rewards, "dones": ended})
             return callback.on_step()
 
-        window = collect(
-            self.policy.network,
-            lanes,
-            self._situation,
-            n_steps=self.config.n_steps or self.policy.default_n_steps,
-            to_input=self.policy.to_input,
-            actions=self.policy.actions,
-            estimator=self.learner.estimator,
-            node_probe=self.learner.node_probe,
-            generator=self.generator,
-            on_step=on_step,
+        batch = self.method.collect(
+            lanes, self._situation, self._current_progress_remaining, on_step
         )
         callback.on_rollout_end()
-        return window
+        return batch
 
     def _count_episodes(self, played: Played) -> None:
         """Keeps what :meth:`dump_logs` averages."""
@@ -362,20 +381,16 @@ class NodePerturbation(BaseAlgorithm):
             elapsed = (time.time_ns() - self.start_time) / 1e9
             self.ep_info_buffer.append({**ended, "t": elapsed})
 
-    def _learn_from(self, window: Window) -> None:
+    def _learn_from(self, batch: Any) -> None:
         """One update, and what is logged of it."""
         self._n_updates += 1
         every = self.config.alignment_interval
-        due = every and (self._n_updates - 1) % every == 0
-        measure = partial(self._measure, window) if due else None
-        self.learner.learn_from(window, self._n_updates, measure)
-        if window.count:
-            self._loss_window.append(window.mean_loss())
-
-    def _measure(self, window: Window, error: torch.Tensor) -> None:
-        """Logs how well the feedback weights do, given ê."""
-        for name, value in alignment(self.policy.network, window, error).items():
-            self.logger.record(f"alignment/{name}", value)
+        due = every > 0 and (self._n_updates - 1) % every == 0
+        found = self.method.learn_from(batch, self._n_updates, due)
+        if "train/loss" in found:
+            self._loss_window.append(found.pop("train/loss"))
+        for name, value in found.items():
+            self.logger.record(name, value)
 
     def dump_logs(self) -> None:
         """Writes what was recorded to the logger."""
@@ -398,10 +413,7 @@ class NodePerturbation(BaseAlgorithm):
     @property
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Those of the forward and of the feedback weights, by the name of their attribute."""
-        optimizers = {"optimizer": self.optimizer}
-        if self.feedback_optimizer is not None:
-            optimizers["feedback_optimizer"] = self.feedback_optimizer
-        return optimizers
+        return self.method.optimizers
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         memory = ["memory"] if self.memory.state_dict() else []

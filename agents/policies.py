@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks import ACTIVATIONS, CNN, MLP, RNN, Network, Path
+from nodepert.agents.statistics import RunningStatistics
 
 __all__ = ["CnnPolicy", "FeedbackPolicy", "MlpPolicy", "RnnPolicy"]
 
@@ -35,6 +36,8 @@ class FeedbackPolicy(BasePolicy):
         action_space: Of one lane.
         action_scale: Of a loss environment, or None for any other.
         path: What carries errors down.
+        critic: Also make a network that judges observations by one number.
+        normalize_observation: Shift and scale observations by their running mean and deviation.
         net_arch: Widths of the hidden layers.
         activation: Name of σ, or one name for each hidden layer.
         activation_fn: The same as a torch module class, as Stable-Baselines3 writes it.
@@ -57,6 +60,8 @@ class FeedbackPolicy(BasePolicy):
         *,
         action_scale: float | None = None,
         path: Path = "feedback",
+        critic: bool = False,
+        normalize_observation: bool = False,
         net_arch: Sequence[int] | None = None,
         activation: str | Sequence[str] | None = None,
         activation_fn: type[nn.Module] | None = None,
@@ -74,11 +79,11 @@ class FeedbackPolicy(BasePolicy):
         chosen = self.default_activation if activation is None else activation
         self.activation = tuple(chosen) if isinstance(chosen, list) else chosen
         self.init_gain = check_init_gain(init_gain)
-        self.network = self.make_network(
-            get_flattened_obs_dim(observation_space),
-            self.actions.dim,
-            generator or torch.Generator().manual_seed(0),
-        )
+        n_in = get_flattened_obs_dim(observation_space)
+        generator = generator or torch.Generator().manual_seed(0)
+        self.network = self.make_network(n_in, self.actions.dim, generator)
+        self.critic = self.make_network(n_in, 1, generator) if critic else None
+        self.statistics = RunningStatistics(n_in) if normalize_observation else None
 
     @abstractmethod
     def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
@@ -94,7 +99,7 @@ class FeedbackPolicy(BasePolicy):
     def option_names(cls) -> list[str]:
         """What ``policy_kwargs`` takes: the constructors' keyword arguments but for the agent's."""
         spaces = {"self", "observation_space", "action_space"}
-        agents_own = {"action_scale", "path", "generator"}
+        agents_own = {"action_scale", "path", "critic", "normalize_observation", "generator"}
         parents = [one for one in reversed(cls.__mro__) if issubclass(one, FeedbackPolicy)]
         names = [
             name
@@ -125,11 +130,28 @@ class FeedbackPolicy(BasePolicy):
             "action_space": self.action_space,
             "action_scale": self.actions.action_scale,
             "path": self.path,
+            "critic": self.critic is not None,
+            "normalize_observation": self.statistics is not None,
             **self.options(),
         }
 
     def to_input(self, observation: NDArray[Any]) -> Tensor:
-        """Observations (N, ...) as the network's input: flat, float, one-hot if Discrete."""
+        """Observations (N, ...) as the network's input: flat, float, one-hot if Discrete.
+
+        Normalised by the statistics as they are, where the policy keeps any.
+        """
+        x = self._flat(observation)
+        return x if self.statistics is None else self.statistics.normalized(x)
+
+    def observe(self, observation: NDArray[Any]) -> Tensor:
+        """As :meth:`to_input`, once the statistics have taken the observations in."""
+        x = self._flat(observation)
+        if self.statistics is None:
+            return x
+        self.statistics.update(x)
+        return self.statistics.normalized(x)
+
+    def _flat(self, observation: NDArray[Any]) -> Tensor:
         device = self.network.forward_weights[0].device  # not self.device, which lists them all
         tensor = torch.as_tensor(np.asarray(observation), device=device)
         return preprocess_obs(tensor, self.observation_space).flatten(1)  # type: ignore[union-attr]
@@ -141,7 +163,8 @@ class FeedbackPolicy(BasePolicy):
         ).prediction
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        return self(preprocess_obs(observation, self.observation_space).flatten(1))  # type: ignore[union-attr]
+        x = preprocess_obs(observation, self.observation_space).flatten(1)  # type: ignore[union-attr]
+        return self(x if self.statistics is None else self.statistics.normalized(x))
 
     @torch.no_grad()
     def predict(

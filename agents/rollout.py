@@ -23,6 +23,7 @@ class Played:
     losses: NDArray[np.float64]  # minus the rewards, [N, M]
     valid: NDArray[np.bool_]  # False where the step only reset the context's lanes, [N]
     ended: NDArray[np.bool_]  # whether the context's episode is over, [N]
+    terminated: NDArray[np.bool_]  # whether by the task itself, not by a time limit, [N]
     observation: NDArray[Any]  # what the next action answers, [N, ...]
     info: dict[str, Any]
 
@@ -45,6 +46,7 @@ class PairedLanes:
         self._mode = autoreset_mode(env)
         self.resetting = np.zeros(self.contexts, np.bool_)  # whether the next step only resets
         self._steps = 0
+        self._stepped: NDArray[Any]  # what the environment showed after the last step
 
     @property
     def env_steps(self) -> int:
@@ -94,8 +96,10 @@ class PairedLanes:
                 f"reward {rewards[lane]} in lane {lane} at vector step {self._steps} (env step "
                 f"{self.env_steps}): the environment must return finite rewards"
             )
-        ended = self._agreed(terminated, "terminations") | self._agreed(truncated, "truncations")
+        terminated = self._agreed(terminated, "terminations")
+        ended = terminated | self._agreed(truncated, "truncations")
         valid = ~self.resetting
+        self._stepped = observation
         if self._mode is AutoresetMode.NEXT_STEP:
             self.resetting = ended.copy()
         elif self._mode is AutoresetMode.DISABLED and ended.any():
@@ -105,9 +109,22 @@ class PairedLanes:
             losses=-np.asarray(rewards, np.float64).reshape(self.contexts, -1),
             valid=valid,
             ended=ended,
+            terminated=terminated,
             observation=self._agreed(observation, "observations"),
             info=info,
         )
+
+    def last(self, played: Played) -> NDArray[Any]:
+        """What the last step's actions led to: where episodes ended, not yet the next one.
+
+        Returns:
+            Shape (N, ...).
+        """
+        last = self._stepped[:: self.lanes_per_context].copy()
+        if self._mode is AutoresetMode.SAME_STEP:
+            for n in np.flatnonzero(played.ended):
+                last[n] = played.info["final_obs"][n * self.lanes_per_context]
+        return last
 
     def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
         """The first lane's value for each context, once all its lanes are seen to agree.
@@ -128,7 +145,7 @@ class PairedLanes:
                     f"{n * self.lanes_per_context + m} differ after vector step {self._steps}, "
                     "though both have the same seed. Probes need lanes that stay in step: "
                     "observations and ends of episodes must follow from the seed, not from the "
-                    "action or from other random numbers. An environment with dynamics needs score "
-                    "mode, which needs no paired lanes (not in this version: use e.g. SB3's PPO)."
+                    "action or from other random numbers. credit='score' needs no paired lanes: "
+                    "use it for environments with dynamics"
                 )
         return first.copy()

@@ -108,7 +108,7 @@ def with_suffix(path: str | pathlib.Path | Any) -> pathlib.Path:
 
 
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
-    """A Box or Discrete space as JSON.
+    """A Box, Discrete, MultiDiscrete or MultiBinary space as JSON.
 
     Raises:
         FileFormatError: Any other space.
@@ -132,7 +132,12 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
         }
     if isinstance(space, spaces.Discrete):
         return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
-    raise FileFormatError(f"{space}: only Box and Discrete spaces can be saved")
+    if isinstance(space, spaces.MultiDiscrete):
+        start = space.start.tolist()
+        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": start}
+    if isinstance(space, spaces.MultiBinary):
+        return {"type": "MultiBinary", "n": np.asarray(space.n).tolist()}
+    raise FileFormatError(f"{space}: only Box and discrete spaces can be saved")
 
 
 def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
@@ -144,6 +149,11 @@ def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
     try:
         if document["type"] == "Discrete":
             return spaces.Discrete(document["n"], start=document["start"])
+        if document["type"] == "MultiDiscrete":
+            start = np.asarray(document["start"])
+            return spaces.MultiDiscrete(np.asarray(document["nvec"]), start=start)
+        if document["type"] == "MultiBinary":
+            return spaces.MultiBinary(document["n"])
         if document["type"] == "Box":
             dtype, shape = np.dtype(document["dtype"]), tuple(document["shape"])
             low, high = (
@@ -153,4 +163,6 @@ def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
             return spaces.Box(low, high, shape, cast(Any, dtype.type))
     except (KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"space {document!r} can't be read: {error}") from error
-    raise FileFormatError(f"space {document!r}: expected a Box or Discrete space")
+    raise FileFormatError(
+        f"space {document!r}: expected a Box, Discrete, MultiDiscrete or MultiBinary space"
+    )

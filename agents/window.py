@@ -28,6 +28,8 @@ class Situation:
     observation: np.ndarray[Any, Any]  # of each context, [N, ...]
     state: Tensor | None  # recurrent state, [N, n]
     started: Tensor  # whether the observation is the first of its episode, [N]
+    critic_state: Tensor | None = None  # of a recurrent critic, [N, n]
+    discounted: Tensor | None = None  # rewards of the episode so far, [N]; to scale them
 
 
 @dataclass

@@ -204,15 +204,15 @@ def probed_error(
     generator: torch.Generator,
 ) -> Tensor:
     """ê from one pair of probes a context, with the error model's help where there is one."""
-    estimator = model.learner.estimator
+    estimator = model.method.learner.estimator
     assert isinstance(estimator, ProbeError)
     offsets = estimator.offsets(*prediction.shape, generator)  # [N, 2, d]
     tried = prediction[:, None] + offsets
     found = torch.stack([losses(lane) for lane in tried.unbind(1)], dim=1)  # [N, 2]
     changes, probes = estimator.changes(found).float(), estimator.probes(offsets)
-    if model.learner.error_model is None:
+    if model.method.learner.error_model is None:
         return estimator.estimate(changes, probes)
-    guess = model.learner.error_model(x, prediction)  # g, [N, d]
+    guess = model.method.learner.error_model(x, prediction)  # g, [N, d]
     residual = changes - torch.einsum("nkd,nd->nk", probes, guess)
     return guess + estimator.estimate(residual, probes)
 

@@ -59,7 +59,7 @@ def test_training_stays_inside_and_probes_both_sides(tasks, rule):
         envs.append(tasks.Bandit(length=3))
         return envs[-1]
 
-    model = NodePerturbation("MlpPolicy", make, rule=rule, net_arch=(8,), batch_size=2, seed=0,
+    model = NodePerturbation("MlpPolicy", make, credit="paired", rule=rule, net_arch=(8,), batch_size=2, seed=0,
                              probe_std=0.2, node_std=0.5, n_steps=4)  # fmt: skip
     model.policy.network.layers[-1].bias.data += torch.tensor([5.0, -0.9])
     model.learn(model.n_envs * 40)
@@ -92,7 +92,7 @@ def test_predict_is_the_action_that_training_plays(tasks):
 
     for maker in (EchoSpy, BanditSpy):
         played.clear()
-        model = NodePerturbation("MlpPolicy", maker, probe_std=1e-4, batch_size=3, net_arch=(8,),
+        model = NodePerturbation("MlpPolicy", maker, credit="paired", probe_std=1e-4, batch_size=3, net_arch=(8,),
                                  learning_rate=0.0, seed=0)  # fmt: skip
         model.policy.network.layers[-1].bias.data[0] = 0.95
         model.learn(60)
@@ -105,8 +105,7 @@ def test_predict_is_the_action_that_training_plays(tasks):
     "space",
     [
         spaces.Box(-np.inf, np.inf, (2,)),
-        spaces.MultiBinary(3),
-        spaces.MultiDiscrete([2, 2]),
+        spaces.Text(3),
         spaces.Dict({"a": BOX}),
     ],
 )
@@ -119,3 +118,13 @@ def test_discrete_actions():
     actions = ActionMap(spaces.Discrete(3, start=2), None)
     assert actions.dim == 3
     assert actions.action(torch.eye(3)).tolist() == [2, 3, 4]
+
+
+def test_several_discrete_actions_at_once():
+    actions = ActionMap(spaces.MultiDiscrete([2, 3], start=[0, 5]), None)
+    assert actions.dim == 5
+    prediction = torch.tensor([[0.0, 1.0, 2.0, 1.0, 0.0], [1.0, 0.0, 0.0, 1.0, 2.0]])
+    assert actions.action(prediction).tolist() == [[1, 5], [0, 7]]
+    actions = ActionMap(spaces.MultiBinary(3), None)
+    assert actions.dim == 3
+    assert actions.action(torch.tensor([[0.1, -0.1, 0.0]])).tolist() == [[1, 0, 0]]

@@ -9,7 +9,7 @@ from nodepert.agents import Config, ConfigError, NodePerturbation
 from nodepert.agents.config import learning_rate_schedule, with_changes
 
 WRONG = [
-    ("credit", "score"),
+    ("credit", "scores"),
     ("credit", None),
     ("rule", "respond"),
     ("rule", ["response"]),

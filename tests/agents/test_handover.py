@@ -206,9 +206,9 @@ def gymnasium_bandit():
 
 
 @pytest.mark.parametrize("name", ["CartPole-v1", "Pendulum-v1"])
-def test_environments_with_dynamics_are_refused(name):
-    model = NodePerturbation("MlpPolicy", name, probe_std=1.0, **SMALL)
-    with pytest.raises(PairingError, match=r"(?s)lanes \d+ and \d+ differ.*same seed.*score mode"):
+def test_environments_with_dynamics_can_not_be_paired(name):
+    model = NodePerturbation("MlpPolicy", name, credit="paired", probe_std=1.0, **SMALL)
+    with pytest.raises(PairingError, match=r"(?s)lanes \d+ and \d+ differ.*same seed.*'score'"):
         model.learn(2000)
 
 
@@ -219,7 +219,7 @@ def test_ends_of_episodes_that_differ_are_found(tasks):
             return observation, reward, bool(action[0] > 5), truncated, info
 
     with pytest.raises(PairingError, match="terminations of lanes"):
-        NodePerturbation("MlpPolicy", Early, **SMALL).learn(2000)
+        NodePerturbation("MlpPolicy", Early, credit="paired", **SMALL).learn(2000)
 
 
 def test_environments_that_ignore_the_seed_are_found(tasks):
@@ -228,7 +228,7 @@ def test_environments_that_ignore_the_seed_are_found(tasks):
             return super().reset(seed=None)
 
     with pytest.raises(PairingError, match="observations of lanes"):
-        NodePerturbation("MlpPolicy", Deaf, **SMALL).learn(1)
+        NodePerturbation("MlpPolicy", Deaf, credit="paired", **SMALL).learn(1)
 
 
 def test_pairing_error_names_the_lanes(tasks):
@@ -277,6 +277,6 @@ def test_observations_that_can_not_be_read(tasks):
 
 
 def test_a_vector_environment_that_takes_no_list_of_seeds_is_named():
-    model = NodePerturbation("MlpPolicy", gym.make_vec("CartPole-v1", 4), **SMALL)
+    model = NodePerturbation("MlpPolicy", gym.make_vec("CartPole-v1", 4), credit="paired", **SMALL)
     with pytest.raises(PairingError, match="vectorization_mode='sync'"):
         model.learn(8)

@@ -69,7 +69,7 @@ def test_response_learns_under_each(tasks, kind):
 
 def test_one_scale_for_each_layer(tasks):
     made = NodePerturbation("MlpPolicy", tasks.Echo(), net_arch=(5, 4), node_std=(0.1, 0.3))
-    assert made.learner.noise.stds == (0.1, 0.3)
+    assert made.method.learner.descent.noise.stds == (0.1, 0.3)
     with pytest.raises(ConfigError, match=r"node_std=\(0.1, 0.3\): expected one .* 3 hidden"):
         NodePerturbation("MlpPolicy", tasks.Echo(), net_arch=(5, 4, 3), node_std=(0.1, 0.3))
 

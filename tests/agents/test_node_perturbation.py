@@ -335,7 +335,7 @@ def test_alignment_costs_nothing_when_off(make, monkeypatch):
     def never(*args):
         raise AssertionError("computed")
 
-    monkeypatch.setattr("nodepert.agents.node_perturbation.alignment", never)
+    monkeypatch.setattr("nodepert.agents.methods.probing.alignment", never)
     make().learn(80)
     with pytest.raises(AssertionError, match="computed"):
         make(alignment_interval=1).learn(80)
@@ -540,7 +540,7 @@ def test_learning_without_an_environment(make, tmp_path):
 
 def test_nan_reward_names_lane_and_step(tasks):
     makers = iter([tasks.Bandit(bad=5 if i == 3 else None) for i in range(8)])
-    model = NodePerturbation("MlpPolicy", lambda: next(makers), **SMALL)
+    model = NodePerturbation("MlpPolicy", lambda: next(makers), credit="paired", **SMALL)
     with pytest.raises(
         NonFiniteError, match=r"reward nan in lane 3 at vector step 5 \(env step 40"
     ):

@@ -124,10 +124,13 @@ def test_spaces():
         gym.spaces.Box(0, 255, (2, 3), np.uint8),
         gym.spaces.Box(-1, 1, ()),
         gym.spaces.Discrete(4, start=2),
+        gym.spaces.MultiDiscrete([[2, 3], [4, 5]], start=[[0, 1], [0, 0]]),
+        gym.spaces.MultiBinary(3),
+        gym.spaces.MultiBinary([2, 3]),
     ):
         assert space_from_json(json.loads(json.dumps(space_to_json(space)))) == space
     with pytest.raises(FileFormatError):
-        space_to_json(gym.spaces.MultiBinary(2))
+        space_to_json(gym.spaces.Text(2))
     for wrong in ({}, {"type": "Tuple"}, {"type": "Box"}, {"type": "Discrete", "n": "x"}):
         with pytest.raises(FileFormatError):
             space_from_json(wrong)

@@ -292,7 +292,7 @@ def test_lost_reward_stops_the_run_and_keeps_the_last_model(run, tmp_path, own_e
     ("words", "said"),
     [
         (("halves_task:Halves-v0", "--env-kwarg", "bad=1"), "reward nan in lane 3"),
-        (("CartPole-v1",), "score mode"),
+        (("CartPole-v1", "--credit", "paired"), "credit='score'"),
     ],
     ids=["own", "CartPole"],
 )
@@ -315,7 +315,9 @@ def test_gradient_that_the_environment_does_not_give(run):
 def test_what_is_not_of_the_run_stays_where_it_fails_at_once(run, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/notes.txt").write_text("mine")
-    assert run("train", "CartPole-v1", "--out", "run", "--overwrite").code == 1
+    assert (
+        run("train", "CartPole-v1", "--credit", "paired", "--out", "run", "--overwrite").code == 1
+    )
     assert names(tmp_path / "run") == {"notes.txt"}
 
 

@@ -10,16 +10,18 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from nodepert.agents.baselines import BASELINES
+from nodepert.agents.config.checks import check_choice, check_flag, check_number
+from nodepert.agents.config.returns import ReturnFields, ScoreFields
+from nodepert.agents.config.schedules import Schedule
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, LossRule
 from nodepert.agents.node_noise import NOISES
 
-__all__ = ["Config", "Credit", "Residual", "learning_rate_schedule", "with_changes"]
+__all__ = ["Config", "Credit", "Residual", "with_changes"]
 
-Credit = Literal["paired", "one_sided", "given"]
+Credit = Literal["auto", "paired", "one_sided", "given", "score"]
 Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
-Schedule = Literal["constant", "linear", "cosine"]
 
 # On the command line a step size is a number.
 _FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
@@ -32,16 +34,18 @@ _FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(ScoreFields, ReturnFields):
     """Hyperparameters of :class:`nodepert.agents.NodePerturbation`.
 
     Raises:
         ConfigError: A value that is not valid; the message names the field, the value and what is.
     """
 
-    credit: Credit = "paired"
-    """Where the error at the output comes from: probes at a ± ξ, one-sided probes beside a clean
-    lane, or the gradient given by an environment made with expose_gradient=True."""
+    credit: Credit = "auto"
+    """Where the error at the output comes from: paired probes at a ± ξ, one_sided probes beside a
+    clean lane, the gradient given by an environment made with expose_gradient=True, or the score
+    of noisy actions by their advantage, in any environment. auto: paired on loss environments and
+    wherever lanes of one seed stay in step, else score."""
     probes: int = 1
     """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided."""
     probe_std: float = 0.1
@@ -79,10 +83,10 @@ class Config:
     feedback_interval: int = 1
     """The same of the feedback weights."""
     batch_size: int = 64
-    """N, contexts shown at once (each on several lanes)."""
+    """N, contexts shown at once (each on several lanes); in score mode the steps of a minibatch."""
     n_steps: int | None = None
-    """T, steps between updates; the span of truncated backpropagation through time. Default: 1
-    for feed-forward policies, 8 for recurrent ones."""
+    """T, steps between updates; with probes the span of truncated backpropagation through time.
+    Default: 1 for feed-forward policies, 8 for recurrent ones, 128 in score mode."""
     optimizer: Optimizer = "adam"
     """Optimiser of the forward weights."""
     learning_rate: Annotated[float | Callable[[float], float], _FLOAT_FLAG] = 1e-3
@@ -96,7 +100,7 @@ class Config:
     """Of the forward weights, decoupled from the gradient; of B too where it learns as W does
     (matched)."""
     max_grad_norm: float | None = None
-    """Clip the gradient of the forward weights at this norm."""
+    """Clip the gradient of the forward weights at this norm. Default: not, or 0.5 in score mode."""
     feedback_optimizer: Optimizer | None = None
     """Optimiser of the feedback weights. Default: the rule's own."""
     feedback_learning_rate: float | None = None
@@ -111,44 +115,44 @@ class Config:
     """Log alignment metrics every so many updates; 0 is never."""
 
     def __post_init__(self) -> None:
-        for name, choices in (
-            ("credit", get_args(Credit)),
-            ("residual", get_args(Residual)),
-            ("rule", tuple(RULES)),
-            ("node_noise", tuple(NOISES)),
-            ("node_baseline", tuple(BASELINES)),
-            ("optimizer", get_args(Optimizer)),
-            ("lr_schedule", get_args(Schedule)),
-            ("feedback_optimizer", (*get_args(Optimizer), None)),
-        ):
-            if getattr(self, name) not in choices:
-                raise ConfigError(f"{name}={getattr(self, name)!r}: expected one of {choices}")
-        for name, lowest in (
-            ("probes", 1),
-            ("batch_size", 1),
-            ("n_steps", 1),
-            ("alignment_interval", 0),
-            ("warmup", 0),
-            ("forward_interval", 0),
-            ("feedback_interval", 0),
-        ):
-            self._check_number(name, int, lowest)
-        for name in ("probe_std", "learning_rate", "momentum", "max_grad_norm", "weight_decay",
+        check_choice(self, "credit", get_args(Credit))
+        check_choice(self, "residual", get_args(Residual))
+        check_choice(self, "rule", RULES)
+        check_choice(self, "node_noise", NOISES)
+        check_choice(self, "node_baseline", BASELINES)
+        check_choice(self, "optimizer", get_args(Optimizer))
+        check_choice(self, "lr_schedule", get_args(Schedule))
+        check_choice(self, "feedback_optimizer", (*get_args(Optimizer), None))
+        for name in ("probes", "batch_size", "n_steps"):
+            check_number(self, name, int, 1)
+        for name in ("alignment_interval", "warmup", "forward_interval", "feedback_interval"):
+            check_number(self, name, int, 0)
+        for name in ("probe_std", "momentum", "max_grad_norm", "weight_decay",
                      "feedback_learning_rate", "max_feedback_grad_norm", "ridge", "forgetting",
                      "node_probability"):  # fmt: skip
-            self._check_number(name, float, 0.0)
+            check_number(self, name, float, 0.0)
+        if not callable(self.learning_rate):
+            check_number(self, "learning_rate", float, 0.0)
         for name in ("forgetting", "node_probability"):
             value = getattr(self, name)
             if not 0 < value <= 1:
                 raise ConfigError(f"{name}={value!r}: expected a number above 0, at most 1")
         for name in ("error_model", "authors_scaling"):
-            if not isinstance(getattr(self, name), bool):
-                raise ConfigError(f"{name}={getattr(self, name)!r}: expected True or False")
+            check_flag(self, name)
         self._check_node_std()
+        self.check_returns()
+        self.check_score()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
-        if self.error_model and self.credit == "given":
-            raise ConfigError("error_model=True: needs probes, expected credit other than 'given'")
+        if self.error_model and self.credit in ("given", "score"):
+            raise ConfigError(
+                f"error_model=True: needs probes, expected credit other than {self.credit!r}"
+            )
+        if self.credit == "score" and issubclass(RULES[self.rule], LossRule):
+            raise ConfigError(
+                f"rule={self.rule!r}: learns from the loss under node noise, which takes lanes of "
+                "one seed that stay in step; expected another rule with credit='score'"
+            )
 
     def _check_node_std(self) -> None:
         stds = self.node_std if isinstance(self.node_std, tuple) else (self.node_std,)
@@ -164,17 +168,6 @@ class Config:
                 "noise, expected positive numbers, or another rule"
             )
 
-    def _check_number(self, name: str, kind: type, lowest: float) -> None:
-        value = getattr(self, name)
-        if value is None and self.__dataclass_fields__[name].default is None:
-            return
-        if name == "learning_rate" and callable(value):
-            return
-        numeric = isinstance(value, int | kind) and not isinstance(value, bool)
-        if not numeric or not math.isfinite(value) or value < lowest:
-            what = "an integer" if kind is int else "a finite number"
-            raise ConfigError(f"{name}={value!r}: expected {what} of at least {lowest}")
-
 
 def with_changes(config: Config, changes: dict[str, Any]) -> Config:
     """A copy of ``config`` with some fields changed.
@@ -187,17 +180,3 @@ def with_changes(config: Config, changes: dict[str, Any]) -> Config:
         if name not in names:
             raise ConfigError(f"{name}: no such hyperparameter; expected one of {', '.join(names)}")
     return replace(config, **changes)
-
-
-def learning_rate_schedule(config: Config) -> Callable[[float], float]:
-    """The step size as a function of the progress remaining, from 1 to 0."""
-    base = config.learning_rate
-    if callable(base):
-        return base
-    shapes: dict[str, Callable[[float], float]] = {
-        "constant": lambda remaining: 1.0,
-        "linear": lambda remaining: remaining,
-        "cosine": lambda remaining: 0.5 * (1 - math.cos(math.pi * remaining)),
-    }
-    shape = shapes[config.lr_schedule]
-    return lambda remaining: float(base) * shape(min(max(remaining, 0.0), 1.0))

@@ -1,0 +1,43 @@
+"""Checks of a hyperparameter's value; their errors name the field, the value and what is valid."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from typing import Any
+
+from nodepert.agents.errors import ConfigError
+
+__all__ = ["check_choice", "check_flag", "check_number"]
+
+
+def check_choice(config: Any, name: str, choices: Collection[Any]) -> None:
+    """Raises ConfigError where a field is none of ``choices``."""
+    value = getattr(config, name)
+    if value not in tuple(choices):
+        raise ConfigError(f"{name}={value!r}: expected one of {tuple(choices)}")
+
+
+def check_flag(config: Any, name: str) -> None:
+    """Raises ConfigError where a field is neither True nor False."""
+    value = getattr(config, name)
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name}={value!r}: expected True or False")
+
+
+def check_number(
+    config: Any, name: str, kind: type, lowest: float, highest: float = math.inf
+) -> None:
+    """Raises ConfigError where a field is no finite number in a range.
+
+    A field whose default is None may be None.
+    """
+    value = getattr(config, name)
+    if value is None and config.__dataclass_fields__[name].default is None:
+        return
+    numeric = isinstance(value, int | kind) and not isinstance(value, bool)
+    if numeric and math.isfinite(value) and lowest <= value <= highest:
+        return
+    what = "an integer" if kind is int else "a finite number"
+    most = "" if highest == math.inf else f" and at most {highest}"
+    raise ConfigError(f"{name}={value!r}: expected {what} of at least {lowest}{most}")

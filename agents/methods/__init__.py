@@ -1,0 +1,16 @@
+"""How actions are tried and learned from, by the name of the credit."""
+
+from typing import Any
+
+from nodepert.agents.methods.base import Method
+from nodepert.agents.methods.probing import Probing
+from nodepert.agents.methods.score import Score
+
+__all__ = ["METHODS", "Method", "Probing", "Score"]
+
+METHODS: dict[str, type[Method[Any]]] = {
+    "paired": Probing,
+    "one_sided": Probing,
+    "given": Probing,
+    "score": Score,
+}

@@ -1,0 +1,89 @@
+"""What a method is: how actions are tried, and what is learned from what they lead to."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from torch import nn
+
+from nodepert.agents.config import Config
+from nodepert.agents.policies import FeedbackPolicy
+from nodepert.agents.rollout import PairedLanes, Played
+from nodepert.agents.window import Situation
+
+__all__ = ["Method", "OnStep"]
+
+Batch = TypeVar("Batch")
+OnStep = Callable[[Played], bool]
+"""Told of each step; False stops the run."""
+
+
+class Method(ABC, Generic[Batch]):
+    """Plays and learns; one subclass for each kind of credit.
+
+    Attributes:
+        optimizers: By the name that they have in a model file.
+        memory: All that is learned besides the policy's weights.
+    """
+
+    shows_contexts: ClassVar[bool]
+    """Whether lanes show contexts in groups, batch_size of them; else n_envs lanes go their way."""
+    has_critic: ClassVar[bool]
+    """Whether the policy has a critic."""
+    default_log_interval: ClassVar[int]
+    """Updates from one log to the next."""
+    optimizers: dict[str, torch.optim.Optimizer]
+    memory: nn.ModuleDict
+
+    @abstractmethod
+    def __init__(
+        self,
+        config: Config,
+        policy: FeedbackPolicy,
+        learning_rate: float,
+        generator: torch.Generator,
+    ) -> None: ...
+
+    @property
+    def forward_optimizers(self) -> list[torch.optim.Optimizer]:
+        """Those whose step size follows the schedule."""
+        return [v for k, v in self.optimizers.items() if not k.endswith("feedback_optimizer")]
+
+    @abstractmethod
+    def begin(self, situation: Situation) -> None:
+        """Completes a situation in which all episodes have just started."""
+
+    @abstractmethod
+    def collect(
+        self, lanes: PairedLanes, situation: Situation, remaining: float, on_step: OnStep
+    ) -> Batch | None:
+        """Plays until there is something to learn from, and leaves ``situation`` where that ends.
+
+        Args:
+            lanes: Where to play.
+            situation: Where to go on.
+            remaining: Progress remaining, from 1 to 0.
+            on_step: Told of each step; False stops the run.
+
+        Returns:
+            What to learn from, or None if ``on_step`` stopped the run.
+
+        Raises:
+            NonFiniteError: A prediction is NaN or infinite.
+        """
+
+    @abstractmethod
+    def learn_from(self, batch: Batch, update: int, measure: bool) -> dict[str, float]:
+        """One update.
+
+        Args:
+            batch: What :meth:`collect` gave.
+            update: Which update this is, from 1.
+            measure: Also measure how well the feedback weights do.
+
+        Returns:
+            What to log, by name; ``"train/loss"`` is averaged over the updates between two logs.
+        """

@@ -1,0 +1,52 @@
+"""Running mean and variance, as Stable-Baselines3's ``VecNormalize`` keeps them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["RunningStatistics"]
+
+CLIP = 10.0
+EPSILON = 1e-8
+
+
+class RunningStatistics(nn.Module):
+    """Mean and variance of all rows seen so far, each batch merged by Chan et al. (1979).
+
+    Args:
+        width: Of a row.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    count: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width, dtype=torch.float64))
+        self.register_buffer("variance", torch.ones(width, dtype=torch.float64))
+        self.register_buffer("count", torch.tensor(1e-4, dtype=torch.float64))
+
+    @torch.no_grad()
+    def update(self, rows: Tensor) -> None:
+        """Takes in rows of shape (R, width)."""
+        if not len(rows):
+            return
+        rows = rows.double()
+        mean, variance = rows.mean(0), rows.var(0, unbiased=False)
+        total = self.count + len(rows)
+        apart = mean - self.mean
+        squares = self.variance * self.count + variance * len(rows)
+        self.variance = (squares + apart**2 * (self.count * len(rows) / total)) / total
+        self.mean = self.mean + apart * (len(rows) / total)
+        self.count = total
+
+    def normalized(self, rows: Tensor) -> Tensor:
+        """Rows less the mean, over the deviation, and at most 10 from 0."""
+        shifted = (rows - self.mean) / (self.variance + EPSILON).sqrt()
+        return shifted.clamp(-CLIP, CLIP).to(rows.dtype)
+
+    def scaled(self, rows: Tensor) -> Tensor:
+        """Rows over the deviation, and at most 10 from 0."""
+        return (rows / (self.variance + EPSILON).sqrt()).clamp(-CLIP, CLIP).to(rows.dtype)
