@@ -31,6 +31,7 @@ __all__ = ["Score"]
 
 DEFAULT_STEPS = 128
 DEFAULT_MAX_GRAD_NORM = 0.5
+INITIAL_OUTPUT_GAIN = 0.01
 
 
 class Score(Method[Rollout]):
@@ -62,6 +63,8 @@ class Score(Method[Rollout]):
         self.config, self.policy, self.generator = config, policy, generator
         assert policy.critic is not None
         self.critic: Network = policy.critic
+        # Actions start as noise around the middle, as in Stable-Baselines3's PPO.
+        policy.network.layers[-1].weight.data.mul_(INITIAL_OUTPUT_GAIN)
         self.n_steps = config.n_steps or DEFAULT_STEPS
         recurrent = policy.network.initial_state(1) is not None
         self.sequence_length = config.sequence_length if recurrent else 1
@@ -263,7 +266,7 @@ class Score(Method[Rollout]):
         values = torch.stack([step.prediction for step in steps])  # [L, S, 1]
         error = (values - part.returns[:, :, None]) * part.valid[:, :, None]
         self.critic_descent.step(steps, error, count, update)
-        return float(error.square().sum() / count)
+        return float(error.detach().square().sum() / count)
 
 
 def record(network: Network, inputs: Tensor, state: Tensor | None, started: Tensor) -> list[Step]:
