@@ -60,7 +60,8 @@ def test_training_stays_inside_and_probes_both_sides(tasks, rule):
         return envs[-1]
 
     model = NodePerturbation("MlpPolicy", make, credit="paired", rule=rule, net_arch=(8,),
-                             batch_size=2, seed=0, probe_std=0.2, node_std=0.5, n_steps=4)  # fmt: skip
+                             batch_size=2, probe_std=0.2, node_std=0.5, n_steps=4,
+                             seed=0)  # fmt: skip
     model.policy.network.layers[-1].bias.data += torch.tensor([5.0, -0.9])
     model.learn(model.n_envs * 40)
     per_context = model.lanes_per_context
@@ -93,7 +94,8 @@ def test_predict_is_the_action_that_training_plays(tasks):
     for maker in (EchoSpy, BanditSpy):
         played.clear()
         model = NodePerturbation("MlpPolicy", maker, credit="paired", probe_std=1e-4,
-                                 batch_size=3, net_arch=(8,), learning_rate=0.0, seed=0)  # fmt: skip
+                                 batch_size=3, net_arch=(8,), learning_rate=0.0,
+                                 seed=0)  # fmt: skip
         model.policy.network.layers[-1].bias.data[0] = 0.95
         model.learn(60)
         for observation, action in played:
