@@ -266,7 +266,7 @@ class NodePerturbation(BaseAlgorithm):
         self: Self,
         total_timesteps: int,
         callback: MaybeCallback = None,
-        log_interval: int | None = None,
+        log_interval: int | None = -1,
         tb_log_name: str = "NodePerturbation",
         reset_num_timesteps: bool = True,
         progress_bar: bool = False,
@@ -276,7 +276,7 @@ class NodePerturbation(BaseAlgorithm):
         Args:
             total_timesteps: How many.
             callback: Called after each step of all lanes.
-            log_interval: Log every so many updates, 0 for never. Default: 100 with probes, whose
+            log_interval: Log every so many updates, None for never. Default: 100 with probes, whose
                 updates are small, else 1.
             tb_log_name: Name of the run in TensorBoard.
             reset_num_timesteps: Start counting, and the schedules, from zero.
@@ -295,7 +295,7 @@ class NodePerturbation(BaseAlgorithm):
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
-        if log_interval is None:
+        if log_interval == -1:
             log_interval = self.method.default_log_interval
         callback.on_training_start(locals(), globals())
         while self.num_timesteps < total_timesteps:

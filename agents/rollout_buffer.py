@@ -2,13 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Rollout", "Sequences"]
+from nodepert.agents.rollout import Played
+
+__all__ = ["Rollout", "Sequences", "Trace"]
 
 ROWS = ("inputs", "predictions", "noise", "started", "valid", "advantages", "returns")
+
+
+@dataclass
+class Trace:
+    """What was played, one entry a step, before a critic has judged it."""
+
+    inputs: list[Tensor] = field(default_factory=list)  # x, [N, n_0]
+    predictions: list[Tensor] = field(default_factory=list)  # a, [N, d]
+    states: list[Tensor] = field(default_factory=list)  # of a recurrent policy, before, [N, n]
+    started: list[Tensor] = field(default_factory=list)  # [N]
+    rewards: list[NDArray[np.float64]] = field(default_factory=list)  # [N]
+    ended: list[NDArray[np.bool_]] = field(default_factory=list)  # [N]
+    cut_off: list[NDArray[np.bool_]] = field(default_factory=list)  # by a time limit, [N]
+    valid: list[NDArray[np.bool_]] = field(default_factory=list)  # [N]
+    last: dict[int, Tensor] = field(default_factory=dict)  # by step: x where lanes were cut off
+
+    def add(
+        self,
+        x: Tensor,
+        prediction: Tensor,
+        state: Tensor | None,
+        started: Tensor,
+        played: Played,
+        last: Tensor | None,
+    ) -> None:
+        """One more step; ``last`` is what lanes showed that a time limit has cut off."""
+        if last is not None:
+            self.last[len(self.inputs)] = last
+        if state is not None:
+            self.states.append(state)
+        self.inputs.append(x)
+        self.predictions.append(prediction)
+        self.started.append(started)
+        self.rewards.append(-played.losses[:, 0])
+        self.ended.append(played.ended)
+        self.cut_off.append(played.ended & ~played.terminated)
+        self.valid.append(played.valid)
+
+    def flags(self, name: str) -> Tensor:
+        """One of the lists of flags, (T, N)."""
+        rows: list[NDArray[Any]] = getattr(self, name)
+        return torch.from_numpy(np.stack(rows)).to(self.inputs[0].device)
 
 
 @dataclass

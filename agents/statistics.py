@@ -33,14 +33,14 @@ class RunningStatistics(nn.Module):
         """Takes in rows of shape (R, width)."""
         if not len(rows):
             return
-        rows = rows.double()
-        mean, variance = rows.mean(0), rows.var(0, unbiased=False)
-        total = self.count + len(rows)
+        variance, mean = torch.var_mean(rows.double(), 0, correction=0)
+        new, total = len(rows), self.count + len(rows)
         apart = mean - self.mean
-        squares = self.variance * self.count + variance * len(rows)
-        self.variance = (squares + apart**2 * (self.count * len(rows) / total)) / total
-        self.mean = self.mean + apart * (len(rows) / total)
-        self.count = total
+        squares = (
+            self.variance * self.count + variance * new + apart**2 * (self.count * new / total)
+        )
+        self.variance, self.count = squares / total, total
+        self.mean = self.mean + apart * (new / total)
 
     def normalized(self, rows: Tensor) -> Tensor:
         """Rows less the mean, over the deviation, and at most 10 from 0."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,8 +23,8 @@ from nodepert.agents.methods.base import Method, OnStep
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import Network, Step, restarted
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.rollout import PairedLanes, Played
-from nodepert.agents.rollout_buffer import Rollout, Sequences
+from nodepert.agents.rollout import PairedLanes
+from nodepert.agents.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 
@@ -114,98 +115,91 @@ class Score(Method[Rollout]):
     ) -> Rollout | None:
         """T steps in all lanes."""
         policy, log_std = self.policy, self.exploration.current(remaining)
-        std = log_std.exp()
-        rows: dict[str, list[Tensor]] = {name: [] for name in (
-            "inputs", "predictions", "noise", "started", "valid", "states", "critic_states",
-            "values", "next_values", "rewards", "ended")}  # fmt: skip
-        earned = 0.0
-        for _ in range(self.n_steps):
+        shape = (self.n_steps, len(situation.started), policy.actions.dim)
+        noise = torch.randn(shape, generator=self.generator, device=self.generator.device)
+        offsets = log_std.exp() * noise
+        trace = Trace()
+        for offset in offsets:
             x = policy.observe(situation.observation)
-            started = situation.started
-            state = restarted(situation.state, started)
-            critic_state = restarted(situation.critic_state, started)
-            step, judged = policy.network.step(x, state), self.critic.step(x, critic_state)
-            noise = torch.randn(
-                step.prediction.shape, generator=self.generator, device=self.generator.device
-            )
-            tried = step.prediction + std * noise
+            started, state = situation.started, restarted(situation.state, situation.started)
+            step = policy.network.step(x, state)
+            tried = (step.prediction + offset).cpu()
             check_finite(tried, lanes)
             played = lanes.step(policy.actions.action(tried))
-            ended = torch.as_tensor(played.ended, device=x.device)
-            valid = torch.as_tensor(played.valid, device=x.device)
-            for name, row in (
-                ("inputs", x),
-                ("predictions", step.prediction),
-                ("noise", noise),
-                ("started", started),
-                ("valid", valid),
-                ("values", judged.prediction[:, 0]),
-                ("rewards", self._scaled_reward(played, situation)),
-                ("next_values", self._value_of_end(lanes, played, judged.state)),
-                ("ended", ended),
-            ):
-                rows[name].append(row)
-            if state is not None and critic_state is not None:
-                rows["states"].append(state)
-                rows["critic_states"].append(critic_state)
-            earned -= float(played.losses.mean())
+            cut_off = played.ended & ~played.terminated
+            last = policy.to_input(lanes.last(played)) if cut_off.any() else None
+            trace.add(x, step.prediction, state, started, played, last)
             situation.observation = played.observation
-            situation.started = ended | ~valid
-            situation.state, situation.critic_state = step.state, judged.state
+            situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
+            situation.state = step.state
             if not on_step(played):
                 return None
-        last = self.critic.step(
-            policy.to_input(situation.observation),
-            restarted(situation.critic_state, situation.started),
-        ).prediction[:, 0]
-        return self._rollout({k: torch.stack(v) for k, v in rows.items() if v}, last, log_std,
-                             earned / self.n_steps)  # fmt: skip
-
-    def _scaled_reward(self, played: Played, situation: Situation) -> Tensor:
-        """The reward over the running deviation of its discounted sum, shape (N,)."""
-        assert situation.discounted is not None
-        rewards = torch.as_tensor(-played.losses[:, 0], device=situation.discounted.device)
-        if self.reward_statistics is None:
-            return rewards.to(torch.get_default_dtype())
-        valid = torch.as_tensor(played.valid, device=rewards.device)
-        situation.discounted = situation.discounted * self.config.gamma + rewards
-        self.reward_statistics.update(situation.discounted[valid][:, None])
-        scaled = self.reward_statistics.scaled(rewards[:, None])[:, 0]
-        ended = torch.as_tensor(played.ended, device=rewards.device)
-        situation.discounted = situation.discounted.masked_fill(ended, 0.0)
-        return scaled.to(torch.get_default_dtype())
-
-    def _value_of_end(self, lanes: PairedLanes, played: Played, state: Tensor | None) -> Tensor:
-        """V of the last observation where a time limit has cut the episode off, else 0, (N,)."""
-        values = torch.zeros(len(played.ended), device=self.generator.device)
-        cut = torch.as_tensor(played.ended & ~played.terminated, device=values.device)
-        if not cut.any():
-            return values
-        x = self.policy.to_input(lanes.last(played))
-        return torch.where(cut, self.critic.step(x, state).prediction[:, 0], values)
+        end = policy.to_input(situation.observation)
+        return self._rollout(trace, noise, log_std, end, situation)
 
     def _rollout(
-        self, rows: dict[str, Tensor], last: Tensor, log_std: Tensor, mean_reward: float
+        self, trace: Trace, noise: Tensor, log_std: Tensor, end: Tensor, situation: Situation
     ) -> Rollout:
-        """Advantages and returns of what was played; ``last`` is V after the last step, (N,)."""
-        values, ended = rows.pop("values"), rows.pop("ended")
-        following = torch.cat([values[1:], last[None]])
-        next_values = torch.where(ended, rows.pop("next_values"), following)
+        """Advantages and returns of what was played; ``end`` is what the next step begins with."""
+        inputs, started = torch.stack(trace.inputs), torch.stack(trace.started)
+        values, before, after = self._judge(inputs, started, situation.critic_state)
+        situation.critic_state = None if after is None else after[-1]
+        final = self._value(end, restarted(situation.critic_state, situation.started))
+        next_values = torch.cat([values[1:], final[None]])
+        ended, cut_off = trace.flags("ended"), trace.flags("cut_off")
+        next_values.masked_fill_(ended, 0.0)
+        for t, last in trace.last.items():
+            value = self._value(last, None if after is None else after[t])
+            next_values[t] = torch.where(cut_off[t], value, next_values[t])
+        rewards = self._scaled(trace, situation)
         advantages = generalised_advantages(
-            rows.pop("rewards"),
-            values,
-            next_values,
-            ended,
-            self.config.gamma,
-            self.config.gae_lambda,
+            rewards, values, next_values, ended, self.config.gamma, self.config.gae_lambda
         )
         return Rollout(
-            **{"states": None, "critic_states": None, **rows},  # type: ignore[arg-type]
-            log_std=log_std,
+            inputs=inputs,
+            predictions=torch.stack(trace.predictions),
+            noise=noise,
+            started=started,
+            valid=trace.flags("valid"),
             advantages=advantages,
             returns=advantages + values,
-            mean_reward=mean_reward,
+            states=torch.stack(trace.states) if trace.states else None,
+            critic_states=before,
+            log_std=log_std,
+            mean_reward=float(np.mean(trace.rewards)),
         )
+
+    def _judge(
+        self, inputs: Tensor, started: Tensor, state: Tensor | None
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """V of every step, (T, N), and a recurrent critic's state before and after it."""
+        if state is None:
+            return self._value(inputs.flatten(0, 1), None).view(started.shape), None, None
+        values, before, after = [], [], []
+        for x, start in zip(inputs, started, strict=True):
+            before.append(restarted(state, start))
+            step = self.critic.step(x, before[-1])
+            values.append(step.prediction[:, 0])
+            after.append(state := step.state)
+        return torch.stack(values), torch.stack(before), torch.stack(after)  # type: ignore[arg-type]
+
+    def _value(self, x: Tensor, state: Tensor | None) -> Tensor:
+        """V of inputs (R, n_0), shape (R,)."""
+        return self.critic.step(x, state).prediction[:, 0]
+
+    def _scaled(self, trace: Trace, situation: Situation) -> Tensor:
+        """The rewards over the running deviation of their discounted sum, shape (T, N)."""
+        assert situation.discounted is not None
+        rewards = torch.from_numpy(np.stack(trace.rewards)).to(situation.discounted.device)
+        if self.reward_statistics is not None:
+            sums = []
+            for reward, ended in zip(rewards, trace.flags("ended"), strict=True):
+                sums.append(situation.discounted * self.config.gamma + reward)
+                situation.discounted = sums[-1].masked_fill(ended, 0.0)
+            valid = trace.flags("valid")
+            self.reward_statistics.update(torch.stack(sums)[valid][:, None])
+            rewards = self.reward_statistics.scaled(rewards)
+        return rewards.to(torch.get_default_dtype())
 
     # Learning --------------------------------------------------------------------------------
 
@@ -239,7 +233,7 @@ class Score(Method[Rollout]):
     def _step_actor(self, part: Sequences, log_std: Tensor, count: int, update: int) -> float:
         """One step of the policy; returns the share of steps whose gradient was cut."""
         steps = record(self.policy.network, part.inputs, part.states, part.started)
-        moved = torch.stack([step.prediction for step in steps]) - part.predictions
+        moved = predictions(steps) - part.predictions
         advantages = part.advantages
         if self.config.normalize_advantage and count > 1:
             used = advantages[part.valid]
@@ -263,10 +257,9 @@ class Score(Method[Rollout]):
     def _step_critic(self, part: Sequences, count: int, update: int) -> float:
         """One step of the critic on ½ (V − return)²; returns its mean squared error."""
         steps = record(self.critic, part.inputs, part.critic_states, part.started)
-        values = torch.stack([step.prediction for step in steps])  # [L, S, 1]
-        error = (values - part.returns[:, :, None]) * part.valid[:, :, None]
+        error = (predictions(steps) - part.returns[:, :, None]) * part.valid[:, :, None]
         self.critic_descent.step(steps, error, count, update)
-        return float(error.detach().square().sum() / count)
+        return float(error.square().sum() / count)
 
 
 def record(network: Network, inputs: Tensor, state: Tensor | None, started: Tensor) -> list[Step]:
@@ -278,12 +271,17 @@ def record(network: Network, inputs: Tensor, state: Tensor | None, started: Tens
     return steps
 
 
+def predictions(steps: list[Step]) -> Tensor:
+    """What a network said at each step, shape (L, S, d), apart from how it came to it."""
+    return torch.stack([step.prediction.detach() for step in steps])
+
+
 def check_finite(prediction: Tensor, lanes: PairedLanes) -> None:
-    """Raises NonFiniteError where a prediction is not finite."""
-    lost = ~torch.isfinite(prediction).all(dim=1)
+    """Raises NonFiniteError where a prediction on the CPU, shape (N, d), is not finite."""
+    lost = ~np.isfinite(prediction.numpy()).all(axis=1)
     if lost.any():
         raise NonFiniteError(
-            f"the prediction for lane {int(lost.int().argmax())} is not finite after env step "
+            f"the prediction for lane {int(lost.argmax())} is not finite after env step "
             f"{lanes.env_steps}: the weights have diverged or the observation is not finite; try a "
             "smaller learning_rate"
         )

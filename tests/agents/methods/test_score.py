@@ -1,5 +1,7 @@
 """Score mode learns in environments with dynamics, and handles the ends of their episodes."""
 
+import gc
+
 import gymnasium as gym
 import numpy as np
 import pytest
@@ -256,3 +258,21 @@ def test_progress_is_logged(tmp_path):
     columns = (tmp_path / "progress.csv").read_text().splitlines()[0].split(",")
     assert {"rollout/ep_rew_mean", "train/value_loss", "train/std", "train/clip_fraction",
             "alignment/weight_angle_2"} <= set(columns)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("policy", "settings"), [("RnnPolicy", {"policy_kwargs": {"cell": "lstm"}}), ("MlpPolicy", {})]
+)
+@pytest.mark.parametrize("rule", ["response", "backprop"])
+def test_nothing_of_a_rollout_is_kept(policy, settings, rule):
+    """Errors that remember where they came from would hold on to every graph there ever was."""
+
+    def alive():
+        gc.collect()
+        return sum(type(one) is torch.Tensor for one in gc.get_objects())
+
+    model = NodePerturbation(policy, Walk, rule=rule, seed=0, **SMALL, **settings)
+    model.learn(128)
+    before = alive()
+    model.learn(256, reset_num_timesteps=False)
+    assert alive() <= before + 20
