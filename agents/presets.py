@@ -1,13 +1,21 @@
-"""Hyperparameters that were found to work, by environment and name."""
+"""Hyperparameters that were found to work, by environment and name: see ``presets.yml``."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import pathlib
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import yaml
 
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["PRESETS", "Preset", "preset_for"]
+__all__ = ["PRESET_FILE", "Preset", "preset_for", "presets"]
+
+PRESET_FILE = pathlib.Path(__file__).with_name("presets.yml")
+"""In the format of rl_zoo3's hyperparameter files."""
 
 
 @dataclass(frozen=True)
@@ -18,41 +26,28 @@ class Preset:
     config: Config
     steps: int
     """Env steps, every probe counted."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment that it is for."""
 
 
-# Chosen on the validation split, trained without it (see examples/benchmarks/reach.py).
-PRESETS: dict[str, dict[str, Preset]] = {
-    "MNIST-v0": {
-        "default": Preset("MlpPolicy", Config(learning_rate=1.5e-3), 1_200_000),
-        # 784-50-20-10 sigmoid, MSE, batch 32: the network of arXiv 1906.00889, figure 2.
-        "paper": Preset(
-            "MlpPolicy",
-            Config(net_arch=(50, 20), activation="sigmoid", batch_size=32, learning_rate=4e-3),
-            1_200_000,
-        ),
-        "cnn": Preset("CnnPolicy", Config(learning_rate=2e-3), 2_400_000),
-    },
-    "MNISTAutoencoder-v0": {
-        "default": Preset(
-            "MlpPolicy",
-            Config(
-                net_arch=(200, 2, 200),
-                activation=("tanh", "identity", "tanh"),
-                batch_size=32,
-                learning_rate=3e-3,
-                lr_schedule="linear",
-                error_model=True,
-                residual="minimum_norm",
-            ),
-            720_000,
-        ),
-    },
-    "DelayedXOR-v0": {
-        "default": Preset("RnnPolicy", Config(batch_size=20, learning_rate=2e-3), 320_000),
-    },
-}
+def read_preset(settings: dict[str, Any]) -> Preset:
+    """One entry of the file."""
+    fields: dict[str, Any] = {
+        name: tuple(v) if isinstance(v, list) else v for name, v in settings.items()
+    }
+    policy, steps = fields.pop("policy"), fields.pop("n_timesteps")
+    env_kwargs = fields.pop("env_kwargs", {})
+    return Preset(policy, Config(**fields), steps, env_kwargs)
 
-FALLBACK = Preset("MlpPolicy", Config(), 200_000)
+
+@cache
+def presets() -> dict[str, dict[str, Preset]]:
+    """All presets: environment id, then name."""
+    table: dict[str, dict[str, Preset]] = {}
+    for key, settings in yaml.safe_load(PRESET_FILE.read_text("utf-8")).items():
+        env_id, _, name = key.partition("/")
+        table.setdefault(env_id, {})[name or "default"] = read_preset(settings)
+    return table
 
 
 def preset_for(env_id: str, name: str = "default") -> Preset:
@@ -65,7 +60,8 @@ def preset_for(env_id: str, name: str = "default") -> Preset:
     Raises:
         ConfigError: It has no preset of that name.
     """
-    presets = PRESETS.get(env_id.split(":")[-1], {"default": FALLBACK})
-    if name not in presets:
-        raise ConfigError(f"preset={name!r}: {env_id} has {', '.join(presets)}")
-    return presets[name]
+    table = presets()
+    of_env = table.get(env_id.split(":")[-1], table["default"])
+    if name not in of_env:
+        raise ConfigError(f"preset={name!r}: {env_id} has {', '.join(of_env)}")
+    return of_env[name]

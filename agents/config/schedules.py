@@ -25,6 +25,11 @@ def learning_rate_schedule(config: Config) -> Callable[[float], float]:
     """The step size as a function of the progress remaining, from 1 to 0."""
     base = config.learning_rate
     if callable(base):
-        return base
+        return lambda remaining: base(clipped(remaining))
     shape = SCHEDULES[config.lr_schedule]
-    return lambda remaining: float(base) * shape(min(max(remaining, 0.0), 1.0))
+    return lambda remaining: float(base) * shape(clipped(remaining))
+
+
+def clipped(remaining: float) -> float:
+    """From 1 to 0, also where the last update goes past the end of the run."""
+    return min(max(remaining, 0.0), 1.0)

@@ -3,18 +3,21 @@ import pytest
 
 import nodepert.envs
 from nodepert.agents import ConfigError, NodePerturbation
-from nodepert.agents.presets import PRESETS, preset_for
+from nodepert.agents.presets import preset_for, presets
 
 
 @pytest.mark.parametrize(
-    ("env_id", "name"), [(env_id, name) for env_id in PRESETS for name in PRESETS[env_id]]
+    ("env_id", "name"),
+    [(env, name) for env, named in presets().items() for name in named if env != "default"],
 )
 def test_each_preset_fits_its_environment(env_id, name):
     preset = preset_for(env_id, name)
-    model = NodePerturbation(preset.policy, env_id, preset.config, seed=0)
-    assert preset.steps > 100_000
+    env = gym.make(env_id, **preset.env_kwargs)
+    model = NodePerturbation(preset.policy, env, preset.config, seed=0)
+    assert preset.steps >= 20_000
+    assert model.n_envs == preset.config.n_envs, "what rl_zoo3 would make"
     model.learn(1)
-    assert model.num_timesteps >= model.lanes_per_context * preset.config.batch_size
+    assert model.num_timesteps >= model.n_envs
 
 
 def test_paper():
@@ -33,8 +36,8 @@ def test_every_environment_has_a_default():
         env_id for env_id, spec in gym.registry.items()
         if getattr(spec.entry_point, "__module__", "").startswith(nodepert.envs.__name__)
     }  # fmt: skip
-    assert own == PRESETS.keys()
-    assert all("default" in presets for presets in PRESETS.values())
+    assert own <= presets().keys()
+    assert all("default" in named for named in presets().values())
 
 
 def test_module_before_the_id():
