@@ -1,9 +1,8 @@
-"""Policies: networks with feedback weights, as Stable-Baselines3 policies."""
+"""What all policies have in common: from observations to actions, through a network."""
 
 from __future__ import annotations
 
 import inspect
-import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -18,10 +17,11 @@ from torch import Tensor, nn
 
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.networks import ACTIVATIONS, CNN, MLP, RNN, Network, Path
+from nodepert.agents.networks import Network, Path
+from nodepert.agents.policies.options import activation_name, check_init_gain, check_widths
 from nodepert.agents.statistics import RunningStatistics
 
-__all__ = ["CnnPolicy", "FeedbackPolicy", "MlpPolicy", "RnnPolicy"]
+__all__ = ["FeedbackPolicy"]
 
 
 class FeedbackPolicy(BasePolicy):
@@ -213,172 +213,3 @@ class FeedbackPolicy(BasePolicy):
         raise ConfigError(
             f"observation has shape {observation.shape}, expected {shape} or (n, *{shape})"
         )
-
-
-class MlpPolicy(FeedbackPolicy):
-    """Feed-forward; 256 and 128 ReLU units unless told otherwise."""
-
-    default_net_arch = (256, 128)
-    default_activation = "relu"
-    default_n_steps = 1
-
-    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
-        """An MLP."""
-        return MLP(
-            n_in,
-            self.net_arch,
-            n_out,
-            activation=self.activation,
-            path=self.path,
-            generator=generator,
-            init_gain=self.init_gain,
-        )
-
-
-class RnnPolicy(FeedbackPolicy):
-    """Recurrent; 50 tanh units unless told otherwise.
-
-    Args:
-        observation_space: Of one lane.
-        action_space: Of one lane.
-        cell: ``"tanh"``, ``"lstm"`` or ``"gru"``.
-        transposed_readout: Errors leave the output layer by its own transposed weights, as in the
-            authors' code; only the recurrent layer has feedback weights.
-        common: See :class:`FeedbackPolicy`.
-    """
-
-    default_net_arch = (50,)
-    default_activation = "tanh"
-    default_n_steps = 8
-
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        cell: str = "tanh",
-        transposed_readout: bool = False,
-        **common: Any,
-    ) -> None:
-        self.cell, self.transposed_readout = cell, transposed_readout
-        super().__init__(observation_space, action_space, **common)
-
-    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
-        """An RNN."""
-        return RNN(
-            n_in,
-            self.net_arch,
-            n_out,
-            activation=self.activation,  # type: ignore[arg-type]
-            path=self.path,
-            generator=generator,
-            cell=self.cell,
-            transposed_readout=self.transposed_readout,
-            init_gain=self.init_gain,
-        )
-
-
-class CnnPolicy(FeedbackPolicy):
-    """Convolutional: two blocks of 5 × 5 convolution, ReLU and max-pooling, then 128 ReLU units.
-
-    Args:
-        observation_space: Of one lane: a Box of shape (channels, height, width), scaled from
-            0 … 255 to 0 … 1 if it holds bytes, as in Stable-Baselines3; or a flat Box whose length
-            is a square number, which is a square image of one channel.
-        action_space: Of one lane.
-        channels: Of each block.
-        kernel_size: Pixels a side of every convolution.
-        common: See :class:`FeedbackPolicy`; ``net_arch`` are the dense layers after the blocks.
-    """
-
-    default_net_arch = (128,)
-    default_activation = "relu"
-    default_n_steps = 1
-
-    def __init__(
-        self,
-        observation_space: gym.Space[Any],
-        action_space: gym.Space[Any],
-        *,
-        channels: Sequence[int] = (16, 32),
-        kernel_size: int = 5,
-        **common: Any,
-    ) -> None:
-        self.image_shape = image_shape(observation_space)
-        self.channels = check_widths("channels", channels, "[16, 32]")
-        if not self.channels:
-            raise ConfigError("channels=(): expected at least one block, such as [16, 32]")
-        (self.kernel_size,) = check_widths("kernel_size", (kernel_size,), "5")
-        super().__init__(observation_space, action_space, **common)
-
-    def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
-        """A CNN."""
-        return CNN(
-            self.image_shape,
-            self.channels,
-            self.net_arch,
-            n_out,
-            kernel_size=self.kernel_size,
-            activation=self.activation,
-            path=self.path,
-            generator=generator,
-            init_gain=self.init_gain,
-        )
-
-
-def image_shape(space: gym.Space[Any]) -> tuple[int, int, int]:
-    """Channels, height and width of a space's images.
-
-    Raises:
-        ConfigError: It holds none.
-    """
-    shape = space.shape if isinstance(space, gym.spaces.Box) else ()
-    if len(shape) == 3:
-        return shape
-    side = math.isqrt(math.prod(shape))
-    if len(shape) == 1 and side**2 == shape[0]:
-        return (1, side, side)
-    raise ConfigError(
-        f"policy='CnnPolicy': observation space {space}; expected a Box of shape (channels, "
-        "height, width), or a flat Box whose length is a square number"
-    )
-
-
-def check_widths(name: str, widths: Any, example: str) -> tuple[int, ...]:
-    """An argument's widths as a tuple.
-
-    Raises:
-        ConfigError: Not a sequence of positive integers.
-    """
-    if (
-        not isinstance(widths, Sequence)
-        or isinstance(widths, str)
-        or not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in widths)
-    ):
-        raise ConfigError(f"{name}={widths!r}: expected positive integers, such as {example}")
-    return tuple(widths)
-
-
-def check_init_gain(init_gain: Any) -> float | None:
-    """A positive number, or None.
-
-    Raises:
-        ConfigError: Neither.
-    """
-    numeric = isinstance(init_gain, int | float) and not isinstance(init_gain, bool)
-    if init_gain is None or (numeric and 0 < init_gain < math.inf):
-        return init_gain
-    raise ConfigError(f"init_gain={init_gain!r}: expected a positive number, such as 2**0.5")
-
-
-def activation_name(module: type[nn.Module]) -> str:
-    """The name of an activation module.
-
-    Raises:
-        ConfigError: One that is not supported.
-    """
-    for name, known in ACTIVATIONS.items():
-        if known is module:
-            return name
-    known_names = ", ".join(f"nn.{known.__name__}" for known in ACTIVATIONS.values())
-    raise ConfigError(f"activation_fn={module!r}: expected one of {known_names}")
