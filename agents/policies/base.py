@@ -5,23 +5,32 @@ from __future__ import annotations
 import inspect
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import gymnasium as gym
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim, preprocess_obs
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks import Network, Path
+from nodepert.agents.observations import as_batch
+from nodepert.agents.policies.features import (
+    Preprocessing,
+    find_extractor,
+    make_extractor,
+    widths_of_numbers,
+)
 from nodepert.agents.policies.options import activation_name, check_init_gain, check_widths
-from nodepert.agents.statistics import RunningStatistics
+from nodepert.agents.statistics import PartStatistics
 
 __all__ = ["FeedbackPolicy"]
+
+Self = TypeVar("Self", bound="FeedbackPolicy")
 
 
 class FeedbackPolicy(BasePolicy):
@@ -37,11 +46,16 @@ class FeedbackPolicy(BasePolicy):
         action_scale: Of a loss environment, or None for any other.
         path: What carries errors down.
         critic: Also make a network that judges observations by one number.
-        normalize_observation: Shift and scale observations by their running mean and deviation.
+        normalize_observation: Shift and scale numbers, but not images nor discrete parts of
+            observations, by their running mean and deviation.
         net_arch: Widths of the hidden layers.
         activation: Name of σ, or one name for each hidden layer.
         activation_fn: The same as a torch module class, as Stable-Baselines3 writes it.
         init_gain: Weights start as N(0, gain² / n_in), √2 being He's. None: the network's own.
+        features_extractor_class: What makes an observation the network's input; it is frozen. A
+            subclass of Stable-Baselines3's ``BaseFeaturesExtractor``, or the name of one of its
+            own. None: CombinedExtractor for ``Dict`` observations, else FlattenExtractor.
+        features_extractor_kwargs: Keyword arguments of its constructor.
         generator: Random numbers for the initial weights.
 
     Raises:
@@ -66,6 +80,8 @@ class FeedbackPolicy(BasePolicy):
         activation: str | Sequence[str] | None = None,
         activation_fn: type[nn.Module] | None = None,
         init_gain: float | None = None,
+        features_extractor_class: str | type[BaseFeaturesExtractor] | None = None,
+        features_extractor_kwargs: Mapping[str, Any] | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(observation_space, action_space)
@@ -79,18 +95,28 @@ class FeedbackPolicy(BasePolicy):
         chosen = self.default_activation if activation is None else activation
         self.activation = tuple(chosen) if isinstance(chosen, list) else chosen
         self.init_gain = check_init_gain(init_gain)
-        n_in = get_flattened_obs_dim(observation_space)
         generator = generator or torch.Generator().manual_seed(0)
+        self.preprocessing = Preprocessing(observation_space)
+        self.features_extractor_class = find_extractor(features_extractor_class, observation_space)
+        self.features_extractor_kwargs = dict(features_extractor_kwargs or {})
+        self.features_extractor = make_extractor(
+            self.features_extractor_class,
+            self.features_extractor_kwargs,
+            self.preprocessing,
+            seed_beside(generator),
+        )
+        n_in = self.features_extractor.features_dim
         self.network = self.make_network(n_in, self.actions.dim, generator)
         self.critic = self.make_network(n_in, 1, generator) if critic else None
-        self.statistics = RunningStatistics(n_in) if normalize_observation else None
+        numbers = widths_of_numbers(observation_space) if normalize_observation else {}
+        self.statistics = PartStatistics(numbers) if numbers else None
 
     @abstractmethod
     def make_network(self, n_in: int, n_out: int, generator: torch.Generator) -> Network:
         """The network.
 
         Args:
-            n_in: Width of the observation, flat.
+            n_in: Width of the features of an observation.
             n_out: Width of the prediction.
             generator: Random numbers for the initial weights.
         """
@@ -135,36 +161,46 @@ class FeedbackPolicy(BasePolicy):
             **self.options(),
         }
 
-    def to_input(self, observation: NDArray[Any]) -> Tensor:
-        """Observations (N, ...) as the network's input: flat, float, one-hot if Discrete.
+    def train(self: Self, mode: bool = True) -> Self:
+        """As torch's, but that a frozen extractor stays in evaluation mode."""
+        super().train(mode)
+        self.features_extractor.eval()
+        return self
 
-        Normalised by the statistics as they are, where the policy keeps any.
+    def to_input(self, observation: Any) -> Tensor:
+        """The features of N observations, (N, n_in): the network's input.
+
+        Numbers are normalised by the statistics as they are, where the policy keeps any.
+
+        Args:
+            observation: (N, ...), or by name in a dict or a packed array.
         """
-        x = self._flat(observation)
-        return x if self.statistics is None else self.statistics.normalized(x)
+        return self._features(self.preprocessing(observation, self._device))
 
-    def observe(self, observation: NDArray[Any]) -> Tensor:
+    def observe(self, observation: Any) -> Tensor:
         """As :meth:`to_input`, once the statistics have taken the observations in."""
-        x = self._flat(observation)
-        if self.statistics is None:
-            return x
-        self.statistics.update(x)
-        return self.statistics.normalized(x)
+        found = self.preprocessing(observation, self._device)
+        if self.statistics is not None:
+            self.statistics.update_parts(found)
+        return self._features(found)
 
-    def _flat(self, observation: NDArray[Any]) -> Tensor:
-        device = self.network.forward_weights[0].device  # not self.device, which lists them all
-        tensor = torch.as_tensor(np.asarray(observation), device=device)
-        return preprocess_obs(tensor, self.observation_space).flatten(1)  # type: ignore[union-attr]
+    def _features(self, found: dict[str, Tensor]) -> Tensor:
+        if self.statistics is not None:
+            found = self.statistics.normalized_parts(found)
+        return self.features_extractor(self.preprocessing.whole(found))
+
+    @property
+    def _device(self) -> torch.device:
+        return self.network.forward_weights[0].device  # self.device lists all parameters
 
     def forward(self, observation: Tensor, deterministic: bool = True) -> Tensor:
-        """Predictions (N, d) for inputs (N, n_0), from a blank state."""
+        """Predictions (N, d) for features (N, n_in), from a blank state."""
         return self.network.step(
             observation, self.network.initial_state(len(observation))
         ).prediction
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
-        x = preprocess_obs(observation, self.observation_space).flatten(1)  # type: ignore[union-attr]
-        return self(x if self.statistics is None else self.statistics.normalized(x))
+        return self(self.to_input(observation))
 
     @torch.no_grad()
     def predict(
@@ -177,7 +213,7 @@ class FeedbackPolicy(BasePolicy):
         """The action for one observation, or for a batch of them.
 
         Args:
-            observation: Of the observation space, or (N, ...) of them.
+            observation: Of the observation space, or (N, ...) of them; a dict in ``Dict`` spaces.
             state: What the last call returned, for recurrent policies; None at the start.
             episode_start: Where to begin with a blank state, bool (N,).
             deterministic: Ignored: actions carry no noise.
@@ -186,10 +222,10 @@ class FeedbackPolicy(BasePolicy):
             Actions, and the state for the next call (None for feed-forward policies).
 
         Raises:
-            ConfigError: The observation's shape is not the observation space's.
+            ConfigError: The observation is not of the observation space's shape.
         """
         self.set_training_mode(False)
-        observation, batched = self._as_batch(observation)
+        observation, batched = as_batch(observation, self.observation_space)
         x = self.to_input(observation)
         carried = self.network.initial_state(len(x))
         if carried is not None and state is not None:
@@ -202,14 +238,8 @@ class FeedbackPolicy(BasePolicy):
         next_state = None if step.state is None else (step.state.cpu().numpy(),)
         return (actions if batched else actions[0]), next_state
 
-    def _as_batch(self, observation: Any) -> tuple[NDArray[Any], bool]:
-        """The observation with a batch dimension, and whether it had one."""
-        observation = np.asarray(observation)
-        shape = self.observation_space.shape or ()
-        if observation.shape == shape:
-            return observation[None], False
-        if observation.shape[1:] == shape and observation.ndim == len(shape) + 1:
-            return observation, True
-        raise ConfigError(
-            f"observation has shape {observation.shape}, expected {shape} or (n, *{shape})"
-        )
+
+def seed_beside(generator: torch.Generator) -> int:
+    """A seed that follows from a generator's own, and draws nothing from it."""
+    own = generator.initial_seed() % 2**64
+    return int(np.random.SeedSequence(own, spawn_key=(1,)).generate_state(1, np.uint64)[0])
