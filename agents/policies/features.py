@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.preprocessing import (
     is_image_space,
     is_image_space_channels_first,
@@ -168,6 +171,9 @@ def make_extractor(
 ) -> BaseFeaturesExtractor:
     """Makes an extractor and freezes it: no gradients, no dropout, no batch statistics.
 
+    Stable-Baselines3's own start orthogonal with gain √2, as in its PPO: torch's default would
+    leave their features near zero, and frozen ones can't grow. Others stay as they are made.
+
     Args:
         cls: See :func:`find_extractor`.
         kwargs: Of its constructor.
@@ -182,7 +188,10 @@ def make_extractor(
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.default_generator.manual_seed(seed)
         try:
-            extractor = cls(space, **kwargs).requires_grad_(False).eval()
+            extractor = cls(space, **kwargs)
+            if cls in EXTRACTORS.values():  # one of a user's may come trained
+                extractor.apply(partial(BasePolicy.init_weights, gain=math.sqrt(2)))
+            extractor.requires_grad_(False).eval()
             found = extractor(preprocessing.blank())
             if found.shape != (1, extractor.features_dim):
                 raise ValueError(

@@ -268,7 +268,7 @@ def test_own_extractor():
         "features_extractor_kwargs": {"width": 5},
     }
     model = NodePerturbation(
-        "RnnPolicy", panels(4), credit="score", n_steps=8, seed=0, policy_kwargs=options
+        "RnnPolicy", panels(4), credit="score", n_steps=16, seed=0, policy_kwargs=options
     )
     model.policy.set_training_mode(True)
     assert not model.policy.features_extractor.training, "no dropout, no batch statistics"
