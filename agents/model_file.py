@@ -19,6 +19,9 @@ from nodepert.agents.checkpoint import (
 )
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.observations import as_bytes, from_bytes
+from nodepert.agents.policies import FeedbackPolicy
+from nodepert.agents.policies.features import extractor_name
 from nodepert.agents.saving import space_to_json
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
@@ -72,16 +75,12 @@ def capture(model: NodePerturbation) -> Moment:
 def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """JSON and tensors that hold all that the model's future depends on."""
     moment = model._moment or capture(model)
-    names = {cls: name for name, cls in model.policy_aliases.items()}
     cls = model.policy_class
+    aliases = [name for name, known in model.policy_aliases.items() if known is cls]
     document: dict[str, Any] = {
         "version": importlib.metadata.version("nodepert"),
-        "policy": names.get(cls, f"{cls.__module__}:{cls.__qualname__}"),
-        "policy_kwargs": {
-            name: value
-            for name, value in model.policy.options().items()
-            if jsonable(value) is value
-        },
+        "policy": aliases[0] if aliases else f"{cls.__module__}:{cls.__qualname__}",
+        "policy_kwargs": options_to_json(model.policy),
         "config": config_to_json(model.config),
         "observation_space": space_to_json(model.observation_space),
         "action_space": space_to_json(model.action_space),
@@ -96,6 +95,13 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         tensors.update(with_prefix(name, optimizer_to_tensors(optimizer)))
     tensors.update(with_prefix("memory", model.memory.state_dict()))
     return document, {**tensors, **moment.tensors}
+
+
+def options_to_json(policy: FeedbackPolicy) -> dict[str, Any]:
+    """The policy's options that JSON can hold; its extractor's class by name."""
+    extractor = extractor_name(policy.features_extractor_class)
+    options = {**policy.options(), "features_extractor_class": extractor}
+    return {name: value for name, value in options.items() if jsonable(value) is value}
 
 
 def _statistics(model: NodePerturbation) -> dict[str, Tensor]:
@@ -115,7 +121,7 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
     if situation is None or model._lanes is None:
         return {}
     tensors = {
-        "situation.observation": torch.from_numpy(situation.observation),
+        "situation.observation": torch.from_numpy(as_bytes(situation.observation)),
         "situation.started": situation.started,
         "situation.resetting": torch.from_numpy(model._lanes.resetting.copy()),
         "situation.returns": torch.from_numpy(model._episodes.returns.copy()),
@@ -193,7 +199,9 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
     unsigned = {"keys", "episodes"}
     set_state({k: v.view(np.uint64) if k in unsigned else v for k, v in arrays.items()})
     model._situation = Situation(
-        observation=tensors["situation.observation"].cpu().numpy(),
+        observation=from_bytes(
+            tensors["situation.observation"].cpu().numpy(), model.observation_space
+        ),
         started=tensors["situation.started"],
         **{name: tensors.get(f"situation.{name}") for name in OPTIONAL},
     )

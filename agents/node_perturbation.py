@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
 
-import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
@@ -35,6 +34,7 @@ from nodepert.agents.model_file import (
     restore,
     to_parts,
 )
+from nodepert.agents.observations import check_readable
 from nodepert.agents.pairing import can_be_paired
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.rollout import PairedLanes, Played
@@ -57,13 +57,14 @@ class NodePerturbation(BaseAlgorithm):
     too). ``num_timesteps`` counts every lane's step, probes included.
 
     Args:
-        policy: ``"MlpPolicy"``, ``"RnnPolicy"``, ``"CnnPolicy"``, or a subclass of
-            :class:`~nodepert.agents.policies.FeedbackPolicy`.
+        policy: ``"MlpPolicy"`` (or ``"MultiInputPolicy"``, the same), ``"RnnPolicy"``,
+            ``"CnnPolicy"``, or a subclass of :class:`~nodepert.agents.policies.FeedbackPolicy`.
         env: An id, a ``gymnasium.Env``, a ``gymnasium.vector.VectorEnv``, a Stable-Baselines3
             ``VecEnv``, or a function that makes one. None for a model that only predicts.
         config: Hyperparameters; the defaults where None.
         policy_kwargs: Options of the policy: ``net_arch`` and ``activation_fn``, as in
-            Stable-Baselines3, ``init_gain``, and those of the policy's class, such as ``cell``.
+            Stable-Baselines3, ``features_extractor_class`` and ``features_extractor_kwargs`` (its
+            weights are frozen), ``init_gain``, and those of the policy's class, such as ``cell``.
         stats_window_size: Over how many steps to average the logged rewards.
         tensorboard_log: Folder of the TensorBoard log.
         verbose: 0 for no output, 1 for info messages.
@@ -80,6 +81,7 @@ class NodePerturbation(BaseAlgorithm):
         "MlpPolicy": MlpPolicy,
         "RnnPolicy": RnnPolicy,
         "CnnPolicy": CnnPolicy,
+        "MultiInputPolicy": MlpPolicy,  # as Stable-Baselines3 calls it where observations are dicts
     }
     policy: FeedbackPolicy
     optimizer: torch.optim.Optimizer
@@ -174,6 +176,7 @@ class NodePerturbation(BaseAlgorithm):
 
     def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
         """Takes the lanes made of ``env``, and their spaces."""
+        check_readable(vector_env.single_observation_space)
         self._vector_env = vector_env
         self._lanes = PairedLanes(vector_env, self.lanes_per_context)
         self._situation = None
@@ -185,10 +188,6 @@ class NodePerturbation(BaseAlgorithm):
         self.observation_space = vector_env.single_observation_space
         self.action_space = vector_env.single_action_space
         self.action_scale = action_map(vector_env).action_scale
-        if not isinstance(self.observation_space, gym.spaces.Box | gym.spaces.Discrete):
-            raise ConfigError(
-                f"observation space {self.observation_space}: expected a Box or Discrete space"
-            )
 
     def _setup_model(self) -> None:
         """Creates policy, optimisers and method."""
@@ -215,12 +214,10 @@ class NodePerturbation(BaseAlgorithm):
             setattr(self, name, optimizer)
 
     def _normalizes_observation(self) -> bool:
-        """Whether the policy keeps statistics of observations."""
-        config, space = self.config, self.observation_space
-        if config.normalize_observation is not None:
-            return config.normalize_observation
-        numbers = isinstance(space, gym.spaces.Box) and len(space.shape) < 3  # no images
-        return METHODS[config.credit].has_critic and numbers and self._vec_normalize_env is None
+        """Whether the policy keeps statistics of observations, as far as they are numbers."""
+        if self.config.normalize_observation is not None:
+            return self.config.normalize_observation
+        return METHODS[self.config.credit].has_critic and self._vec_normalize_env is None
 
     def _without_double_scaling(self) -> Config:
         """The config, without what a VecNormalize does already."""
@@ -458,7 +455,9 @@ class NodePerturbation(BaseAlgorithm):
             path: What :meth:`save` wrote.
             env: For more training; a model without one predicts.
             device: Where the network is to be.
-            custom_objects: ``{"policy_class": cls}`` for a policy class of your own.
+            custom_objects: ``{"policy_class": cls}`` for a policy class of your own,
+                ``{"features_extractor_class": cls}`` for an extractor of your own, and any other
+                option of the policy that a file can't hold.
             print_system_info: Print versions.
             force_reset: Start new episodes before training.
             kwargs: ``seed``, ``verbose``, ``tensorboard_log``, or hyperparameters to change.
@@ -475,17 +474,20 @@ class NodePerturbation(BaseAlgorithm):
         document, tensors = read_archive(path, "cpu")
         check_document(document, path)
         own = {k: kwargs.pop(k) for k in ("seed", "verbose", "tensorboard_log") if k in kwargs}
-        policy = (custom_objects or {}).get("policy_class", document["policy"])
+        custom = custom_objects or {}
+        policy = custom.get("policy_class", document["policy"])
         if isinstance(policy, str) and policy not in cls.policy_aliases:
             raise ConfigError(
                 f"policy {policy!r} is a class of your own, and no code is imported because a file "
                 'names it: pass it, load(..., custom_objects={"policy_class": YourPolicy})'
             )
+        names = cls.policy_aliases.get(policy, policy).option_names()
+        given = {name: custom[name] for name in names if name in custom}
         model = cls(
             policy,
             env,
             config_from_json(document["config"], kwargs),
-            policy_kwargs=document["policy_kwargs"],
+            policy_kwargs={**document["policy_kwargs"], **given},
             device=device,
             _init_setup_model=False,
             **{"seed": document["seed"], **own},
@@ -518,7 +520,11 @@ class NodePerturbation(BaseAlgorithm):
             saved = self.load(
                 load_path_or_dict,
                 device=self.device,
-                custom_objects={"policy_class": self.policy_class},
+                custom_objects={
+                    "policy_class": self.policy_class,
+                    "features_extractor_class": self.policy.features_extractor_class,
+                    "features_extractor_kwargs": self.policy.features_extractor_kwargs,
+                },
                 learning_rate=self.config.learning_rate,
             )
             load_path_or_dict = dict(saved.get_parameters())

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import VectorEnv
 
 from nodepert.agents.errors import NonFiniteError, PairingError
 from nodepert.agents.handover import EnvLike, action_map, vectorise
+from nodepert.agents.observations import is_readable
 from nodepert.agents.rollout import PairedLanes
 
 __all__ = ["can_be_paired", "stays_in_step"]
@@ -24,8 +24,7 @@ def can_be_paired(env: EnvLike) -> bool:
     lanes = vectorise(env, 2)
     if action_map(lanes).action_scale is not None:
         return True
-    box_or_discrete = isinstance(lanes.single_observation_space, Box | Discrete)
-    return box_or_discrete and stays_in_step(lanes)
+    return is_readable(lanes.single_observation_space) and stays_in_step(lanes)
 
 
 def stays_in_step(env: VectorEnv[Any, Any, Any], steps: int = 8) -> bool:

@@ -11,6 +11,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from nodepert.agents.errors import NodepertError, NonFiniteError, PairingError
+from nodepert.agents.observations import as_bytes, pack, pack_one
 from nodepert.agents.vec_env import autoreset_mode
 
 __all__ = ["PairedLanes", "Played"]
@@ -24,7 +25,7 @@ class Played:
     valid: NDArray[np.bool_]  # False where the step only reset the context's lanes, [N]
     ended: NDArray[np.bool_]  # whether the context's episode is over, [N]
     terminated: NDArray[np.bool_]  # whether by the task itself, not by a time limit, [N]
-    observation: NDArray[Any]  # what the next action answers, [N, ...]
+    observation: NDArray[Any]  # what the next action answers, packed, [N, ...]
     info: dict[str, Any]
 
 
@@ -44,6 +45,7 @@ class PairedLanes:
         self.contexts = env.num_envs // lanes_per_context
         self.lanes_per_context = lanes_per_context
         self._mode = autoreset_mode(env)
+        self._space = env.single_observation_space
         self.resetting = np.zeros(self.contexts, np.bool_)  # whether the next step only resets
         self._steps = 0
         self._stepped: NDArray[Any]  # what the environment showed after the last step
@@ -60,7 +62,7 @@ class PairedLanes:
             seeds: One for each context; None keeps the lanes in step as they are.
 
         Returns:
-            The observation of each context, shape (N, ...).
+            The observation of each context, shape (N, ...); that of a Dict space is packed.
 
         Raises:
             PairingError: The environment can't seed each lane, or lanes with one seed differ.
@@ -79,7 +81,7 @@ class PairedLanes:
                 "gymnasium.make_vec(id, vectorization_mode='sync')"
             ) from error
         self.resetting[:] = False
-        return self._agreed(observation, "observations")
+        return self._agreed(pack(observation, self._space), "observations")
 
     def step(self, actions: NDArray[Any]) -> Played:
         """Plays actions of shape (N·M, *action_shape).
@@ -99,12 +101,13 @@ class PairedLanes:
         terminated = self._agreed(terminated, "terminations")
         ended = terminated | self._agreed(truncated, "truncations")
         valid = ~self.resetting
+        observation = pack(observation, self._space)
         self._stepped = observation
         if self._mode is AutoresetMode.NEXT_STEP:
             self.resetting = ended.copy()
         elif self._mode is AutoresetMode.DISABLED and ended.any():
             mask = np.repeat(ended, self.lanes_per_context)
-            observation, _ = self.env.reset(options={"reset_mask": mask})
+            observation = pack(self.env.reset(options={"reset_mask": mask})[0], self._space)
         return Played(
             losses=-np.asarray(rewards, np.float64).reshape(self.contexts, -1),
             valid=valid,
@@ -123,7 +126,8 @@ class PairedLanes:
         last = self._stepped[:: self.lanes_per_context].copy()
         if self._mode is AutoresetMode.SAME_STEP:
             for n in np.flatnonzero(played.ended):
-                last[n] = played.info["final_obs"][n * self.lanes_per_context]
+                final = played.info["final_obs"][n * self.lanes_per_context]
+                last[n] = pack_one(final, self._space)
         return last
 
     def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
@@ -131,11 +135,12 @@ class PairedLanes:
 
         A copy, since some environments write the next step into the array of the last.
         """
-        groups = values.reshape(self.contexts, self.lanes_per_context, *values.shape[1:])
+        compared = as_bytes(values)
+        groups = compared.reshape(self.contexts, self.lanes_per_context, *compared.shape[1:])
         first = groups[:, 0]
         for m in range(1, self.lanes_per_context):
             same = groups[:, m] == first
-            if not same.all() and values.dtype.kind == "f":
+            if not same.all() and compared.dtype.kind == "f":
                 same |= np.isnan(groups[:, m]) & np.isnan(first)
             if not same.all():
                 differ = ~same.reshape(self.contexts, -1).all(axis=1)
@@ -148,4 +153,4 @@ class PairedLanes:
                     "action or from other random numbers. credit='score' needs no paired lanes: "
                     "use it for environments with dynamics"
                 )
-        return first.copy()
+        return values[:: self.lanes_per_context].copy()

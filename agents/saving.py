@@ -108,7 +108,7 @@ def with_suffix(path: str | pathlib.Path | Any) -> pathlib.Path:
 
 
 def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
-    """A Box, Discrete, MultiDiscrete or MultiBinary space as JSON.
+    """A Box, Discrete, MultiDiscrete or MultiBinary space as JSON, or a Dict of such.
 
     Raises:
         FileFormatError: Any other space.
@@ -137,7 +137,10 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": start}
     if isinstance(space, spaces.MultiBinary):
         return {"type": "MultiBinary", "n": np.asarray(space.n).tolist()}
-    raise FileFormatError(f"{space}: only Box and discrete spaces can be saved")
+    if isinstance(space, spaces.Dict):
+        parts = [[name, space_to_json(part)] for name, part in space.spaces.items()]
+        return {"type": "Dict", "spaces": parts}
+    raise FileFormatError(f"{space}: only Box and discrete spaces and Dicts of them can be saved")
 
 
 def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
@@ -161,8 +164,10 @@ def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
                 for key in ("low", "high")
             )
             return spaces.Box(low, high, shape, cast(Any, dtype.type))
+        if document["type"] == "Dict":  # a list of pairs keeps its order
+            return spaces.Dict([(name, space_from_json(one)) for name, one in document["spaces"]])
     except (KeyError, TypeError, ValueError) as error:
         raise FileFormatError(f"space {document!r} can't be read: {error}") from error
     raise FileFormatError(
-        f"space {document!r}: expected a Box, Discrete, MultiDiscrete or MultiBinary space"
+        f"space {document!r}: expected a Box, Dict, Discrete, MultiDiscrete or MultiBinary space"
     )

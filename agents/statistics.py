@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
 
-__all__ = ["RunningStatistics"]
+__all__ = ["PartStatistics", "RunningStatistics"]
 
 CLIP = 10.0
 EPSILON = 1e-8
@@ -50,3 +52,28 @@ class RunningStatistics(nn.Module):
     def scaled(self, rows: Tensor) -> Tensor:
         """Rows over the deviation, and at most 10 from 0."""
         return (rows / (self.variance + EPSILON).sqrt()).clamp(-CLIP, CLIP).to(rows.dtype)
+
+
+class PartStatistics(RunningStatistics):
+    """Of some parts of observations, side by side; other parts pass unchanged.
+
+    Args:
+        widths: Of the parts, flat, by name.
+    """
+
+    def __init__(self, widths: Mapping[str, int]) -> None:
+        super().__init__(sum(widths.values()))
+        self._widths = dict(widths)
+
+    def _rows(self, found: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([found[name].flatten(1) for name in self._widths], dim=1)
+
+    def update_parts(self, found: Mapping[str, Tensor]) -> None:
+        """Takes in the parts of N observations, each (N, ...)."""
+        self.update(self._rows(found))
+
+    def normalized_parts(self, found: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The parts, normalised where they are counted here."""
+        rows = self.normalized(self._rows(found)).split(list(self._widths.values()), dim=1)
+        fresh = zip(self._widths, rows, strict=True)
+        return {**found, **{name: part.view_as(found[name]) for name, part in fresh}}

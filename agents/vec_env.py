@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, cast
 
@@ -62,11 +63,12 @@ class SB3VecEnv(VecEnv):
         self._returns[dones], self._lengths[dones] = 0, 0
         return shown, rewards.astype(np.float32), dones, infos
 
-    def _reset_ended(self, shown: NDArray[Any], dones: NDArray[np.bool_]) -> NDArray[Any]:
+    def _reset_ended(self, shown: Any, dones: NDArray[np.bool_]) -> Any:
         """SB3 wants the next episode's first observation at once: reset the ended lanes."""
         first, _ = self.venv.reset(options={"reset_mask": dones})
-        shown = shown.copy()
-        shown[dones] = first[dones]
+        shown = copy.deepcopy(shown)
+        for name in shown if isinstance(shown, dict) else [...]:  # or the whole array
+            shown[name][dones] = first[name][dones]
         return shown
 
     def _infos(
@@ -84,7 +86,7 @@ class SB3VecEnv(VecEnv):
         for lane in np.flatnonzero(terminated | truncated):
             infos[lane] = {
                 **final[lane],
-                "terminal_observation": np.array(observations[lane]),
+                "terminal_observation": observation_of(observations, lane),
                 "TimeLimit.truncated": bool(truncated[lane] and not terminated[lane]),
                 "episode": {"r": float(self._returns[lane]), "l": int(self._lengths[lane])},
             }
@@ -180,6 +182,14 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the wrapped environment."""
         self.venv.close()
+
+
+def observation_of(observations: Any, lane: Any) -> Any:
+    """A copy of one lane's observation, an array or a dict of arrays."""
+    if isinstance(observations, dict):
+        return {name: np.array(values[lane]) for name, values in observations.items()}
+    one = observations[lane]  # of final_obs, which may be an array of dicts
+    return copy.deepcopy(one) if isinstance(one, dict) else np.array(one)
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

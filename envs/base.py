@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
+from nodepert.envs.observations import Observation, blank, lane_of
 
 if TYPE_CHECKING:
     from nodepert.envs.vector import LossVectorEnv
@@ -29,7 +30,7 @@ Context = dict[str, NDArray[Any]]
 """Arrays with one row a lane: what :meth:`LossEnv.sample_contexts` drew, and ``"step"`` (N,)."""
 
 
-class LossEnv(gym.Env[NDArray[Any], Any], ABC):
+class LossEnv(gym.Env[Any, Any], ABC):
     """Base of environments whose only feedback is a scalar loss.
 
     A subclass sets ``observation_space`` and ``action_space`` in its constructor, calls
@@ -82,8 +83,11 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
             actions: float64 (N, *action_shape), any finite value; or int64 (N,) if discrete.
         """
 
-    def observe(self, context: Context) -> NDArray[Any]:
-        """What each lane shows, shape (N, *observation_shape): an array of its own each time."""
+    def observe(self, context: Context) -> Observation:
+        """What each lane shows, shape (N, *observation_shape): an array of its own each time.
+
+        Where the observation space is a Dict, a dict of such arrays.
+        """
         return context["observation"].copy()
 
     def episode_length(self, context: Context) -> NDArray[np.int64] | int | float:
@@ -121,7 +125,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts the next episode; with a seed, the first episode of that seed."""
         super().reset(seed=seed)
         everyone = np.ones(1, np.bool_)
@@ -131,9 +135,9 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
         elif seed is not None:
             self._lanes.seed(everyone, draw_key(self.np_random))
         self._lanes.start(everyone)
-        return self._lanes.observe()[0], {}
+        return lane_of(self._lanes.observe(), 0), {}
 
-    def step(self, action: Any) -> tuple[NDArray[Any], float, bool, bool, dict[str, Any]]:
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Plays one action.
 
         Raises:
@@ -150,7 +154,7 @@ class LossEnv(gym.Env[NDArray[Any], Any], ABC):
             for name, values in info.items()
             if not name.startswith("_") and info.get("_" + name, (True,))[0]
         }
-        return observation[0], -float(losses[0]), bool(terminated[0]), False, info
+        return lane_of(observation, 0), -float(losses[0]), bool(terminated[0]), False, info
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the future depends on, as arrays.
@@ -177,11 +181,3 @@ def draw_key(generator: np.random.Generator) -> np.uint64:
 def key_of_seed(seed: int) -> np.uint64:
     """The key of a lane seeded with ``seed``: the same as the single environment's."""
     return draw_key(seeding.np_random(seed)[0])
-
-
-def blank(space: gym.Space[Any], num_lanes: int) -> NDArray[Any]:
-    """What is shown when an episode is over: nothing (zeros, or the nearest valid value)."""
-    shown = np.zeros((num_lanes, *(space.shape or ())), space.dtype)
-    if isinstance(space, gym.spaces.Box) and not space.contains(shown[0]):
-        shown += np.clip(shown[0], space.low, space.high)
-    return shown

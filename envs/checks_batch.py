@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nodepert.envs.base import Context, LossEnv
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ContractError
+from nodepert.envs.observations import arrays_of, lane_of
 
 __all__ = [
     "check_gradient",
@@ -36,8 +37,11 @@ def check_shapes(make: Make) -> None:
         require(losses.shape == (LANES,), env, f"loss: shape {losses.shape}, not ({LANES},)")
         require(bool(np.isfinite(losses).all()), env, "loss: not finite for a valid action")
         shown, space = env.observe(context), env.observation_space
-        require(shown.dtype == space.dtype, env, f"observe: {shown.dtype}, not {space.dtype}")
-        for row in shown:
+        parts = list(space.spaces.values()) if isinstance(space, spaces.Dict) else [space]
+        for rows, part in zip(arrays_in(space, shown), parts, strict=True):
+            require(rows.dtype == part.dtype, env, f"observe: {rows.dtype}, not {part.dtype}")
+        for lane in range(LANES):
+            row = lane_of(shown, lane)
             require(space.contains(row), env, f"observe: {row} is not in {space}")
 
 
@@ -56,10 +60,11 @@ def check_purity(make: Make) -> None:
             results = deepcopy(call(context, actions)), call(context, actions)
             require(same((context, actions), before), env, f"{name}: changed its arguments")
             require(same(*results), env, f"{name}: equal arguments gave different results")
+        once, twice = arrays_of(env.observe(context)), arrays_of(env.observe(context))
         for rows in context.values():
-            shared = np.shares_memory(env.observe(context), rows)
+            shared = any(np.shares_memory(shown, rows) for shown in once)
             require(not shared, env, "observe: shares memory with the context, return a copy")
-        shared = np.shares_memory(env.observe(context), env.observe(context))
+        shared = any(np.shares_memory(one, other) for one in once for other in twice)
         require(not shared, env, "observe: two calls share memory, return a new array each time")
 
 
@@ -126,6 +131,13 @@ def require(condition: bool, env: Any, message: str) -> None:
     """Raises :class:`ContractError` that names the environment, unless the condition holds."""
     if not condition:
         raise ContractError(f"{type(env.unwrapped).__name__}: {message}")
+
+
+def arrays_in(space: spaces.Space[Any], shown: Any) -> list[NDArray[Any]]:
+    """The arrays of an observation, in the order of the space's parts."""
+    if not isinstance(space, spaces.Dict):
+        return [shown]
+    return [np.asarray(shown[name]) for name in space.spaces]
 
 
 def draws(rows: Any = slice(None)) -> Draws:

@@ -16,6 +16,7 @@ from gymnasium.utils.env_checker import check_env
 from nodepert.envs.base import LossEnv
 from nodepert.envs.checks_batch import Make, require, same
 from nodepert.envs.errors import ContractError
+from nodepert.envs.observations import arrays_of
 
 __all__ = [
     "check_determinism",
@@ -83,7 +84,7 @@ def check_shared_memory(make: Make) -> None:
     env = make()
     arrays: list[Any] = []
     for observation, _, _, _, info in rollout(env, seed=0, copy=False):
-        new = [observation, *(v for v in info.values() if isinstance(v, np.ndarray))]
+        new = [*arrays_of(observation), *(v for v in info.values() if isinstance(v, np.ndarray))]
         for array in new:
             shared = any(np.shares_memory(array, old) for old in arrays)
             require(not shared, env, "two returned arrays share memory")

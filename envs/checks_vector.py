@@ -14,6 +14,7 @@ from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
 from nodepert.envs.checks_batch import Make, require, same
+from nodepert.envs.observations import arrays_of
 from nodepert.envs.vector import LossVectorEnv
 
 __all__ = [
@@ -47,7 +48,7 @@ def check_pairing(make: Make) -> None:
     """Lanes with one seed show the same and end together, whatever their actions are."""
     native = LossVectorEnv(make(), 4, max_episode_steps=TIME_LIMIT)
     for observations, _, terminated, truncated, _ in play(native, [7, 8, 7, 7]):
-        for rows in (observations, terminated, truncated):
+        for rows in (*arrays_of(observations), terminated, truncated):
             paired = same(rows[0], rows[2]) and same(rows[0], rows[3])
             require(paired, native.env, "lanes with one seed differ: they depend on the actions")
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ActionError, ContractError
+from nodepert.envs.observations import Observation
 
 if TYPE_CHECKING:
     from nodepert.envs.base import Context, LossEnv
@@ -76,8 +77,8 @@ class Lanes:
                 self._context[name] = merged
         self._context["step"] = self.steps
 
-    def observe(self) -> NDArray[Any]:
-        """What each lane shows now, shape (N, *observation_shape)."""
+    def observe(self) -> Observation:
+        """What each lane shows now, shape (N, *observation_shape), or a dict of its parts."""
         return self._task.observe(self._context)
 
     def step(

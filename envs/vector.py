@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -11,16 +12,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from nodepert.envs.base import LossEnv, blank, draw_key, key_of_seed
+from nodepert.envs.base import LossEnv, draw_key, key_of_seed
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
+from nodepert.envs.observations import blank, by_lane, where
 
 __all__ = ["LossVectorEnv"]
 
-Step = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]
+Step = tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]
 
 
-class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
+class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
     """N lanes of one loss environment, stepped together in numpy.
 
     A lane with seed s gives the same trajectory as the single environment with seed s, whatever
@@ -67,7 +69,7 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         self.observation_space = batch_space(env.observation_space, self.num_envs)
         self.action_space = batch_space(env.action_space, self.num_envs)
         self.action_scale = env.action_scale
-        self._blank = blank(env.observation_space, 1)
+        self._blank = blank(env.observation_space, self.num_envs)
         self._lanes = Lanes(env, self.num_envs)
         self._seeded = False
 
@@ -76,7 +78,7 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         *,
         seed: int | Sequence[int | None] | None = None,
         options: dict[str, Any] | None = None,
-    ) -> tuple[NDArray[Any], dict[str, Any]]:
+    ) -> tuple[Any, dict[str, Any]]:
         """Starts the next episode in each lane.
 
         Args:
@@ -161,12 +163,12 @@ class LossVectorEnv(VectorEnv[NDArray[Any], Any, NDArray[Any]]):
         done = terminated | truncated
         if not done.any():
             return self._lanes.observe(), rewards, terminated, truncated, masked(info, ~resetting)
-        shown = np.repeat(self._blank, self.num_envs, axis=0)  # terminated lanes show this
+        shown = deepcopy(self._blank)  # terminated lanes show this
         if not terminated.all():
-            shown[~terminated] = self._lanes.observe()[~terminated]
+            shown = where(~terminated, self._lanes.observe(), shown)
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:
             return shown, rewards, terminated, truncated, masked(info, ~resetting)
-        final = {"final_obs": shown, "final_info": masked(info, done)}
+        final = {"final_obs": by_lane(shown), "final_info": masked(info, done)}
         self._lanes.start(done)
         infos = {**final, "_final_obs": done, "_final_info": done.copy()}
         if not done.all():

@@ -270,9 +270,10 @@ def test_observations_that_can_not_be_read(tasks):
     class Mixed(tasks.Bandit):
         def __init__(self):
             super().__init__()
-            self.observation_space = gym.spaces.Dict({"a": self.observation_space})
+            nested = gym.spaces.Dict({"a": self.observation_space})
+            self.observation_space = gym.spaces.Dict({"b": nested})
 
-    with pytest.raises(ConfigError, match=r"observation space.*expected a Box or Discrete"):
+    with pytest.raises(ConfigError, match=r"observation space.*expected a Box, .* not nested"):
         NodePerturbation("MlpPolicy", Mixed, **SMALL)
 
 

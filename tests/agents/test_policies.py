@@ -114,7 +114,8 @@ def test_own_options(tasks):
 
 
 def test_names_of_options():
-    common = ["net_arch", "activation", "activation_fn", "init_gain"]
+    extractor = ["features_extractor_class", "features_extractor_kwargs"]
+    common = ["net_arch", "activation", "activation_fn", "init_gain", *extractor]
     assert MlpPolicy.option_names() == common
     assert RnnPolicy.option_names() == [*common, "cell", "transposed_readout"]
     assert CnnPolicy.option_names() == [*common, "channels", "kernel_size"]
