@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
@@ -18,6 +19,8 @@ class Preset:
     config: Config
     steps: int
     """Env steps, every probe counted."""
+    env_kwargs: dict[str, Any] = field(default_factory=dict)
+    """Arguments of the environment that it is for."""
 
 
 # Chosen on the validation split, trained without it (see examples/benchmarks/reach.py).
@@ -31,6 +34,13 @@ PRESETS: dict[str, dict[str, Preset]] = {
             1_200_000,
         ),
         "cnn": Preset("CnnPolicy", Config(learning_rate=2e-3), 2_400_000),
+        # Name the digit, and learn whether it was right (see examples/benchmarks/value_mode.py).
+        "discrete": Preset(
+            "MlpPolicy",
+            Config(credit="value", n_envs=64, gradient_steps=5),
+            200_000,
+            {"discrete": True},
+        ),
     },
     "MNISTAutoencoder-v0": {
         "default": Preset(

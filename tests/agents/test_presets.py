@@ -11,7 +11,9 @@ from nodepert.agents.presets import PRESETS, preset_for
 )
 def test_each_preset_fits_its_environment(env_id, name):
     preset = preset_for(env_id, name)
-    model = NodePerturbation(preset.policy, env_id, preset.config, seed=0)
+    model = NodePerturbation(
+        preset.policy, gym.make(env_id, **preset.env_kwargs), preset.config, seed=0
+    )
     assert preset.steps > 100_000
     model.learn(1)
     assert model.num_timesteps >= model.lanes_per_context * preset.config.batch_size
