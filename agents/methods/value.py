@@ -118,6 +118,10 @@ class Value(Method[list[VectorStep]]):
 
     def learn_from(self, batch: list[VectorStep], update: int, measure: bool) -> dict[str, float]:
         """Takes the steps into the buffer, and learns from minibatches of it."""
+        logged: dict[str, float] = {}
+        if measure:
+            found = weight_alignment(self.policy.network)
+            logged.update({f"alignment/{name}": value for name, value in found.items()})
         played = torch.cat([self.buffer.add(step) for step in batch])
         size = self.config.batch_size
         missed = []
@@ -127,13 +131,10 @@ class Value(Method[list[VectorStep]]):
             missed.append(self._step(self.buffer.rows(rows), update))
         if update % self._updates_per_target(len(played)) == 0:
             self.target.load_state_dict(self.policy.network.state_dict())
-        fresh = self.buffer.rows(played)
-        logged = {"train/value_loss": sum(missed) / len(missed)}
-        if fresh.valid.any():
-            logged["train/loss"] = -float(fresh.rewards[fresh.valid].mean())
-        if measure:
-            found = weight_alignment(self.policy.network)
-            logged.update({f"alignment/{name}": value for name, value in found.items()})
+        logged["train/value_loss"] = sum(missed) / len(missed)
+        rewards = torch.cat([step.rewards[step.valid] for step in batch])
+        if len(rewards):
+            logged["train/loss"] = -float(rewards.mean())
         return logged
 
     def _step(self, part: Transitions, update: int) -> float:

@@ -33,6 +33,7 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
         ("training_speed.py", "training_speed", []),
         ("env_throughput.py", "env_throughput", []),
         ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
+        ("value_mode.py", "value_mode_quick", []),
     ],
 )
 def test_benchmarks_write_csv_and_picture(
