@@ -112,10 +112,10 @@ class Agent:
 
 AGENTS = {
     "value, response": Agent(ours("response"), BUDGETS, OURS, "value, response"),
-    "value, fixed": Agent(ours("fixed"), BUDGETS, OURS, "value, response"),
     "value, backprop": Agent(ours("backprop"), BUDGETS, OURS, "value, response"),
-    "DQN": Agent(dqn, BUDGETS, DQNS, "DQN"),
+    "value, fixed": Agent(ours("fixed"), BUDGETS, OURS, "value, response"),
     "PPO": Agent(ppo, (200_000, 400_000, 1_200_000), PPOS, "PPO"),
+    "DQN": Agent(dqn, BUDGETS, DQNS, "DQN"),
 }
 
 
@@ -192,7 +192,9 @@ def planned(search: bool, seeds: list[int]) -> list[Run]:
         ]
     pairs = [(budget, name) for name, agent in AGENTS.items() for budget in agent.budgets]
     order = sorted(pairs, key=lambda pair: (pair[0] != 200_000, pair[0]))
-    return [Run(name, budget, chosen(name), seed) for budget, name in order for seed in seeds]
+    rows = [(seed, budget, name) for budget, name in order for seed in seeds]
+    rows.sort(key=lambda row: (row[1] != 200_000, row[0]))
+    return [Run(name, budget, chosen(name), seed) for seed, budget, name in rows]
 
 
 def read_results(path: pathlib.Path) -> dict[Run, Result]:
