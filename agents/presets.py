@@ -37,7 +37,7 @@ PRESETS: dict[str, dict[str, Preset]] = {
         # Name the digit, and learn whether it was right (see examples/benchmarks/value_mode.py).
         "discrete": Preset(
             "MlpPolicy",
-            Config(credit="value", n_envs=64, gradient_steps=5),
+            Config(credit="value", n_envs=64, gradient_steps=10),
             200_000,
             {"discrete": True},
         ),

@@ -35,8 +35,8 @@ class Value(Method[list[VectorStep]]):
 
     The first minibatch of an update has the steps just played, filled up from the buffer to
     ``batch_size`` (Zhang & Sutton 2017); the others are drawn from the buffer. A model file holds
-    what the buffer holds, so that a run can be resumed exactly: 3 kB a step on MNIST-v0, 157 MB for
-    50,000 steps.
+    what the buffer holds, so that a run can be resumed exactly: 3 kB a step on MNIST-v0, 164 MB for
+    the default ``buffer_size``.
 
     Args:
         config: Hyperparameters.

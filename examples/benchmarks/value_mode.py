@@ -39,7 +39,8 @@ matplotlib.use("Agg")
 RESULTS = pathlib.Path(__file__).parent / "results"
 NET = [256, 128]
 MINUTES = 30
-BUDGETS = (50_000, 100_000, 200_000)
+MAIN_BUDGET = 200_000
+BUDGETS = (50_000, 100_000, MAIN_BUDGET)
 SEARCH_BUDGET = 50_000
 
 Setting = dict[str, float]
@@ -114,7 +115,7 @@ AGENTS = {
     "value, response": Agent(ours("response"), BUDGETS, OURS, "value, response"),
     "value, backprop": Agent(ours("backprop"), BUDGETS, OURS, "value, response"),
     "value, fixed": Agent(ours("fixed"), BUDGETS, OURS, "value, response"),
-    "PPO": Agent(ppo, (200_000, 400_000, 1_200_000), PPOS, "PPO"),
+    "PPO": Agent(ppo, (MAIN_BUDGET, 400_000, 1_200_000), PPOS, "PPO"),
     "DQN": Agent(dqn, BUDGETS, DQNS, "DQN"),
 }
 
@@ -179,8 +180,8 @@ def run(job: tuple[Run, bool, int]) -> Result:
     }
 
 
-def planned(search: bool, seeds: list[int]) -> list[Run]:
-    """All runs, the most telling ones first."""
+def planned(search: bool, seeds: list[int], quick: bool) -> list[Run]:
+    """All runs, the most telling ones first; a few of them if quick."""
     if search:
         searched = [(name, a) for name, a in AGENTS.items() if name == a.searched_as]
         return [
@@ -190,11 +191,15 @@ def planned(search: bool, seeds: list[int]) -> list[Run]:
             if len(agent.settings) > 1
             for setting in agent.settings
         ]
-    pairs = [(budget, name) for name, agent in AGENTS.items() for budget in agent.budgets]
-    order = sorted(pairs, key=lambda pair: (pair[0] != 200_000, pair[0]))
-    rows = [(seed, budget, name) for budget, name in order for seed in seeds]
-    rows.sort(key=lambda row: (row[1] != 200_000, row[0]))
-    return [Run(name, budget, chosen(name), seed) for seed, budget, name in rows]
+    rows = [
+        (budget != MAIN_BUDGET, seed, budget, name)
+        for name, agent in AGENTS.items()
+        for budget in agent.budgets
+        for seed in seeds
+        if budget == MAIN_BUDGET or not quick
+    ]
+    rows.sort(key=lambda row: row[:3])
+    return [Run(name, budget, chosen(name), seed) for _, seed, budget, name in rows]
 
 
 def read_results(path: pathlib.Path) -> dict[Run, Result]:
@@ -231,8 +236,10 @@ def grouped(results: dict[Run, Result]) -> dict[tuple[str, int, str], list[Resul
 
 def table(results: dict[Run, Result]) -> str:
     """Medians over seeds, as Markdown."""
-    lines = ["| agent | env steps | setting | median error | range over seeds |", "|---|" * 5]
-    lines[1] = "|---|---|---|---|---|"
+    lines = [
+        "| agent | env steps | setting | median error | range over seeds |",
+        "|---|---|---|---|---|",
+    ]
     for (agent, budget, setting), found in grouped(results).items():
         values = [one["value"] for one in found]
         cut = min(one["env_steps"] for one in found)
@@ -254,7 +261,8 @@ def picture(results: dict[Run, Result], path: pathlib.Path) -> None:
             (budget, 100 * statistics.median(one["value"] for one in found))
             for (_, budget, _), found in groups.items()
         )
-        axes.plot(*zip(*curve, strict=True), color=f"C{colour}", label=name) if curve else None
+        if curve:
+            axes.plot(*zip(*curve, strict=True), color=f"C{colour}", label=name)
         for found in groups.values():
             for one in found:
                 axes.plot(one["env_steps"], 100 * one["value"], ".", color=f"C{colour}")
@@ -274,7 +282,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/value_mode"))
     parser.add_argument("--search", action="store_true", help="try settings; one seed, 100")
-    parser.add_argument("--quick", action="store_true", help="1/100 of the env steps, one seed")
+    parser.add_argument("--quick", action="store_true", help="1/100 of one budget, one seed")
     parser.add_argument("--report", action="store_true", help="run nothing, report what is there")
     arguments = parser.parse_args()
     if arguments.seeds is None:
@@ -283,7 +291,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / (f"{name}_quick.csv" if arguments.quick else f"{name}.csv")
     done = read_results(path)
-    wanted = planned(arguments.search, arguments.seeds)
+    wanted = planned(arguments.search, arguments.seeds, arguments.quick)
     missing = [] if arguments.report else [row for row in wanted if row not in done]
     print(f"{sum(row in done for row in wanted)} of {len(wanted)} runs are in {path}", flush=True)
     jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
