@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import time
 from dataclasses import dataclass
@@ -62,7 +63,13 @@ def default_arguments(env: str, preset: str) -> TrainArguments:
     chosen = preset_for(env, preset)
     out = pathlib.Path("runs") / env.replace(":", "_").replace("/", "_")
     return TrainArguments(
-        env, chosen.steps, out, policy=chosen.policy, config=chosen.config, preset=preset
+        env,
+        chosen.steps,
+        out,
+        policy=chosen.policy,
+        config=chosen.config,
+        preset=preset,
+        env_kwarg=tuple(f"{key}={json.dumps(value)}" for key, value in chosen.env_kwargs.items()),
     )
 
 

@@ -13,13 +13,14 @@ from nodepert.agents.baselines import BASELINES
 from nodepert.agents.config.checks import check_choice, check_flag, check_number
 from nodepert.agents.config.returns import ReturnFields, ScoreFields
 from nodepert.agents.config.schedules import Schedule
+from nodepert.agents.config.value import ValueFields
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, LossRule
 from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
-Credit = Literal["auto", "paired", "one_sided", "given", "score"]
+Credit = Literal["auto", "paired", "one_sided", "given", "score", "value"]
 Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
 
@@ -34,7 +35,7 @@ _FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True)
-class Config(ScoreFields, ReturnFields):
+class Config(ValueFields, ScoreFields, ReturnFields):
     """Hyperparameters of :class:`nodepert.agents.NodePerturbation`.
 
     Raises:
@@ -43,9 +44,10 @@ class Config(ScoreFields, ReturnFields):
 
     credit: Credit = "auto"
     """Where the error at the output comes from: paired probes at a ± ξ, one_sided probes beside a
-    clean lane, the gradient given by an environment made with expose_gradient=True, or the score
-    of noisy actions by their advantage, in any environment. auto: paired on loss environments and
-    wherever lanes of one seed stay in step, else score."""
+    clean lane, the gradient given by an environment made with expose_gradient=True, the score of
+    noisy actions by their advantage, in any environment, or the value that the network predicts for
+    the action taken, where actions are Discrete. auto: paired on loss environments and wherever
+    lanes of one seed stay in step, else score."""
     probes: int = 1
     """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided."""
     probe_std: float = 0.1
@@ -83,7 +85,8 @@ class Config(ScoreFields, ReturnFields):
     feedback_interval: int = 1
     """The same of the feedback weights."""
     batch_size: int = 64
-    """N, contexts shown at once (each on several lanes); in score mode the steps of a minibatch."""
+    """N, contexts shown at once (each on several lanes); in score and value mode the steps of a
+    minibatch."""
     n_steps: int | None = None
     """T, steps between updates; with probes the span of truncated backpropagation through time.
     Default: 1 for feed-forward policies, 8 for recurrent ones, 128 in score mode."""
@@ -142,16 +145,17 @@ class Config(ScoreFields, ReturnFields):
         self._check_node_std()
         self.check_returns()
         self.check_score()
+        self.check_value()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
-        if self.error_model and self.credit in ("given", "score"):
+        if self.error_model and self.credit in ("given", "score", "value"):
             raise ConfigError(
                 f"error_model=True: needs probes, expected credit other than {self.credit!r}"
             )
-        if self.credit == "score" and issubclass(RULES[self.rule], LossRule):
+        if self.credit in ("score", "value") and issubclass(RULES[self.rule], LossRule):
             raise ConfigError(
                 f"rule={self.rule!r}: learns from the loss under node noise, which takes lanes of "
-                "one seed that stay in step; expected another rule with credit='score'"
+                f"one seed that stay in step; expected another rule with credit={self.credit!r}"
             )
 
     def _check_node_std(self) -> None:

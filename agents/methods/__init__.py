@@ -5,12 +5,14 @@ from typing import Any
 from nodepert.agents.methods.base import Method
 from nodepert.agents.methods.probing import Probing
 from nodepert.agents.methods.score import Score
+from nodepert.agents.methods.value import Value
 
-__all__ = ["METHODS", "Method", "Probing", "Score"]
+__all__ = ["METHODS", "Method", "Probing", "Score", "Value"]
 
 METHODS: dict[str, type[Method[Any]]] = {
     "paired": Probing,
     "one_sided": Probing,
     "given": Probing,
     "score": Score,
+    "value": Value,
 }

@@ -28,7 +28,7 @@ from nodepert.agents.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 
-__all__ = ["Score"]
+__all__ = ["Score", "check_finite"]
 
 DEFAULT_STEPS = 128
 DEFAULT_MAX_GRAD_NORM = 0.5

@@ -2,6 +2,8 @@
 
 import pytest
 
+from nodepert.agents.presets import preset_for
+
 
 def test_quickstart_learns_and_loads_what_it_saved(run_script, tmp_path):
     first, second = run_script("quickstart.py", cwd=tmp_path).splitlines()[-2:]
@@ -33,6 +35,7 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
         ("training_speed.py", "training_speed", []),
         ("env_throughput.py", "env_throughput", []),
         ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
+        ("value_mode.py", "value_mode_quick", []),
     ],
 )
 def test_benchmarks_write_csv_and_picture(
@@ -51,6 +54,14 @@ def test_the_table_of_reach_goes_on_where_it_was_cut_off(run_script, read_csv, t
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     assert "3 of 4 runs are in" in run_script(*arguments, cwd=tmp_path)
     assert len(read_csv(path)) == len(whole.splitlines()) - 1
+
+
+def test_the_discrete_preset_holds_what_the_committed_search_chose(load_script):
+    value_mode = load_script("benchmarks/value_mode.py")
+    preset = preset_for("MNIST-v0", "discrete")
+    setting = {name: getattr(preset.config, name) for name in value_mode.OURS[0]}
+    assert value_mode.chosen("value, response") == value_mode.as_text(setting)
+    assert preset.steps == max(value_mode.BUDGETS)
 
 
 def test_presets_hold_the_step_sizes_that_the_committed_search_chose(load_script):

@@ -131,6 +131,16 @@ def test_policy_kwargs_that_are_not_valid(run, tmp_path, pair, message):
     assert not (tmp_path / "run").exists()
 
 
+def test_discrete_preset_brings_arguments_of_the_environment(run, tmp_path):
+    flags = ("--steps", 640, "--evaluations", 1, "--preset", "discrete")
+    done = run("train", "MNIST-v0", *flags, "--env-kwarg", "holdout=true", "--out", "run")
+    assert done.code == 0, done.err
+    result = result_of(tmp_path / "run")
+    assert result["config"]["env_kwargs"] == {"discrete": True, "holdout": True}
+    assert (result["config"]["credit"], result["env_steps"]) == ("value", 640)
+    assert run("evaluate", "run/model.zip").out == f"test_error: {result['value']}\n"
+
+
 def test_cnn_preset(run, tmp_path):
     flags = ("--steps", 400, "--evaluations", 1, "--preset", "cnn")
     done = run("train", "MNIST-v0", *flags, "--out", "run", "--policy-kwarg", "channels=[4, 6]")

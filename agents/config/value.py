@@ -1,0 +1,32 @@
+"""Hyperparameters of learning action values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nodepert.agents.config.checks import check_number
+from nodepert.agents.errors import ConfigError
+
+__all__ = ["ValueFields"]
+
+
+@dataclass(frozen=True)
+class ValueFields:
+    """Of credit="value", under the names that Stable-Baselines3's DQN has where it has them."""
+
+    buffer_size: int = 50_000
+    """Env steps that can be learned from again."""
+    gradient_steps: int = 1
+    """Minibatches an update: one with what was just played, the others of replayed steps alone."""
+    target_update_interval: int = 10_000
+    """Env steps from one copy of the network into the target network to the next."""
+    temperature: float = 0.1
+    """Actions are tried with probability ∝ exp(Q / temperature)."""
+
+    def check_value(self) -> None:
+        """Raises ConfigError where a field is not valid."""
+        for name in ("buffer_size", "gradient_steps", "target_update_interval"):
+            check_number(self, name, int, 1)
+        check_number(self, "temperature", float, 0.0)
+        if self.temperature == 0:
+            raise ConfigError("temperature=0: expected a positive number, such as 0.1")

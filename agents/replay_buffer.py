@@ -1,0 +1,165 @@
+"""What was done lately, and what came of it, to be learned from more than once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+__all__ = ["ReplayBuffer", "Transitions", "VectorStep"]
+
+COLUMNS = ("observations", "actions", "rewards", "terminated", "valid")
+
+
+@dataclass(frozen=True)
+class VectorStep:
+    """One step of all N lanes, on the CPU."""
+
+    observations: NDArray[Any]  # what the actions answered, [N, ...]
+    actions: Tensor  # indices, [N]
+    rewards: Tensor  # [N]
+    terminated: Tensor  # whether the task has ended the episode, [N]
+    valid: Tensor  # False where the step only reset the lane, [N]
+    following: NDArray[Any]  # what the actions led to, not yet the next episode, [N, ...]
+
+
+@dataclass(frozen=True)
+class Transitions:
+    """Rows drawn from a buffer."""
+
+    observations: NDArray[Any]  # [R, ...]
+    actions: Tensor  # [R]
+    rewards: Tensor  # [R]
+    terminated: Tensor  # [R]
+    valid: Tensor  # [R]
+    following: NDArray[Any]  # [R, ...]; of no meaning where terminated
+
+
+class ReplayBuffer(nn.Module):
+    """A ring of vector steps that holds every observation once, in the type of its space.
+
+    Stable-Baselines3's draws from numpy's global generator, and holds observations twice or
+    mistakes the observation after a time limit. Here a slot is one step of all lanes; the next slot
+    has the observation that it led to. The slot being filled next has that of the newest step, and
+    is overwritten, unless some lane still needs it: where a time limit, a reset or a step that was
+    not recorded means that the next step starts elsewhere.
+
+    Its state, which goes into the model file for the sake of exact resumption, is what is filled.
+
+    Args:
+        size: How many steps to hold, those of all lanes counted.
+    """
+
+    observations: Tensor  # [S, N, ...]
+    actions: Tensor  # [S, N]
+    rewards: Tensor
+    terminated: Tensor
+    valid: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.position = 0  # the slot to be filled next
+        self.count = 0  # of filled slots before it
+        self.lanes = 0
+
+    @property
+    def slots(self) -> int:
+        """S."""
+        return max(self.size // self.lanes, 1) + 1
+
+    def add(self, step: VectorStep) -> Tensor:
+        """Fills a slot, over the oldest one where all are filled; returns its rows, shape (N,)."""
+        if self.lanes != len(step.valid):
+            self._allocate(step.observations.dtype, step.observations.shape)
+        observations = torch.from_numpy(step.observations)
+        if self.count and self._still_needed(observations):
+            self._advance()
+        self.observations[self.position] = observations
+        for name in COLUMNS[1:]:
+            getattr(self, name)[self.position] = getattr(step, name)
+        filled = self.position
+        self._advance()
+        self.observations[self.position] = torch.from_numpy(step.following)
+        self.valid[self.position] = False
+        return filled * self.lanes + torch.arange(self.lanes)
+
+    def draw(self, rows: int, generator: torch.Generator) -> Tensor:
+        """Rows at random, with replacement, shape (R,)."""
+        drawn = torch.randint(
+            self.count * self.lanes, (rows,), generator=generator, device=generator.device
+        ).cpu()
+        oldest = self.position - self.count
+        return (drawn + oldest * self.lanes) % (self.slots * self.lanes)
+
+    def rows(self, rows: Tensor) -> Transitions:
+        """The transitions in these rows."""
+        slots, lanes = rows // self.lanes, rows % self.lanes
+        columns = {name: getattr(self, name)[slots, lanes] for name in COLUMNS}
+        following = self.observations[(slots + 1) % self.slots, lanes].numpy()
+        return Transitions(
+            observations=columns.pop("observations").numpy(), following=following, **columns
+        )
+
+    def _still_needed(self, observations: Tensor) -> bool:
+        """Whether the newest step would bootstrap from an observation that is about to go."""
+        newest = (self.position - 1) % self.slots
+        bootstraps = self.valid[newest] & ~self.terminated[newest]
+        if not bootstraps.any():
+            return False
+        differs = (self.observations[self.position] != observations).view(self.lanes, -1).any(1)
+        return bool((differs & bootstraps).any())
+
+    def _advance(self) -> None:
+        self.position = (self.position + 1) % self.slots
+        self.count = min(self.count + 1, self.slots - 1)
+
+    def _allocate(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        """Starts anew, empty. Memory is taken up as slots are filled."""
+        self.lanes, self.position, self.count = shape[0], 0, 0
+        kind = torch.from_numpy(np.empty(0, dtype)).dtype
+        self.observations = torch.empty((self.slots, *shape), dtype=kind)
+        self.actions = torch.zeros((self.slots, self.lanes), dtype=torch.int64)
+        self.rewards = torch.zeros((self.slots, self.lanes))
+        self.terminated = torch.zeros((self.slots, self.lanes), dtype=torch.bool)
+        self.valid = torch.zeros((self.slots, self.lanes), dtype=torch.bool)
+
+    # Files -----------------------------------------------------------------------------------
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        if not self.count:
+            return
+        filled = min(self.count + 1, self.slots)
+        for name in COLUMNS:
+            destination[prefix + name] = getattr(self, name)[:filled]
+        destination[prefix + "place"] = torch.tensor([self.position, self.count, self.slots])
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        self.lanes = self.position = self.count = 0
+        if prefix + "place" not in state_dict:
+            return
+        try:
+            self._fill({name: state_dict[prefix + name].cpu() for name in (*COLUMNS, "place")})
+        except (KeyError, RuntimeError, TypeError, ValueError) as error:
+            error_msgs.append(f"replay buffer: {error}")
+
+    def _fill(self, saved: dict[str, Tensor]) -> None:
+        """Takes over what was saved; a buffer of another size starts empty."""
+        position, count, slots = saved.pop("place").tolist()
+        observations = saved["observations"]
+        self._allocate(observations.numpy().dtype, observations.shape[1:])
+        if slots != self.slots:
+            return
+        filled = min(count + 1, slots)
+        if not 0 <= position < filled or any(len(values) != filled for values in saved.values()):
+            raise ValueError(f"position {position} and {count} steps do not fit what is there")
+        for name, values in saved.items():
+            getattr(self, name)[:filled] = values
+        self.position, self.count = position, count

@@ -1,0 +1,311 @@
+"""Naming digits by action values, beside DQN and PPO: env steps against test error.
+
+    python examples/benchmarks/value_mode.py [--seeds 0 1 2] [--jobs 2] [--quick]
+    python examples/benchmarks/value_mode.py --search    # settings, on the validation split
+
+The task is MNIST-v0 with discrete actions: the reward says whether the digit named was right, and
+not which it was. All agents have a network of 256 and 128 ReLU units and anneal their step size
+over the budget. Settings of ours and of DQN come from searches of equal size on the validation
+split, which training then leaves out; scores are of the test split. Rows that are in the CSV
+already are not run again. A run stops after 30 minutes; its row says after how many env steps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import gymnasium as gym
+import matplotlib
+import torch
+from matplotlib.figure import Figure
+from stable_baselines3 import DQN, PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+
+from nodepert.agents import NodePerturbation
+from nodepert.agents.evaluation import evaluate
+from nodepert.agents.vec_env import SB3VecEnv
+
+matplotlib.use("Agg")
+
+RESULTS = pathlib.Path(__file__).parent / "results"
+NET = [256, 128]
+MINUTES = 30
+MAIN_BUDGET = 200_000
+BUDGETS = (50_000, 100_000, MAIN_BUDGET)
+SEARCH_BUDGET = 50_000
+
+Setting = dict[str, float]
+OURS: list[Setting] = [
+    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.1},
+    {"learning_rate": 2e-3, "gradient_steps": 5, "temperature": 0.1},
+    {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.1},
+    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.05},
+]
+DQNS: list[Setting] = [
+    {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
+    {"learning_rate": 2e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
+    {"learning_rate": 1e-3, "gradient_steps": 10, "exploration_final_eps": 0.05},
+    {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.02},
+]
+PPOS: list[Setting] = [{"learning_rate": 1e-3}]
+
+
+def lanes(count: int, search: bool) -> SB3VecEnv:
+    """Native lanes of the task."""
+    return SB3VecEnv(gym.make_vec("MNIST-v0", count, discrete=True, holdout=search))
+
+
+def falling(rate: float) -> Callable[[float], float]:
+    """A step size that falls linearly, as Stable-Baselines3 takes it."""
+    return lambda remaining: rate * remaining
+
+
+def ours(rule: str) -> Callable[[Setting, int, bool], BaseAlgorithm]:
+    """Value mode with a feedback rule."""
+
+    def make(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
+        return NodePerturbation(
+            "MlpPolicy", lanes(64, search), credit="value", rule=rule, seed=seed, **setting
+        )
+
+    return make
+
+
+def dqn(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
+    """As many minibatches of the same size as ours, and a buffer that holds all."""
+    rate = falling(setting["learning_rate"])
+    return DQN(
+        "MlpPolicy", lanes(64, search), gamma=0.0, train_freq=1, batch_size=64,
+        buffer_size=200_000, policy_kwargs={"net_arch": NET}, seed=seed, device="cpu",
+        **{**setting, "learning_rate": rate},
+    )  # fmt: skip
+
+
+def ppo(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
+    """Rollouts of 8 steps in 256 lanes, learned from ten times."""
+    return PPO(
+        "MlpPolicy", lanes(256, search), learning_rate=falling(setting["learning_rate"]),
+        n_steps=8, batch_size=256, n_epochs=10, seed=seed, device="cpu",
+        policy_kwargs={"net_arch": NET, "activation_fn": torch.nn.ReLU},
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Agent:
+    """One line of the picture."""
+
+    make: Callable[[Setting, int, bool], BaseAlgorithm]
+    budgets: tuple[int, ...]
+    settings: list[Setting]
+    """What --search tries; the first one where nothing was searched."""
+    searched_as: str
+    """Whose search settles the setting."""
+
+
+AGENTS = {
+    "value, response": Agent(ours("response"), BUDGETS, OURS, "value, response"),
+    "value, backprop": Agent(ours("backprop"), BUDGETS, OURS, "value, response"),
+    "value, fixed": Agent(ours("fixed"), BUDGETS, OURS, "value, response"),
+    "PPO": Agent(ppo, (MAIN_BUDGET, 400_000, 1_200_000), PPOS, "PPO"),
+    "DQN": Agent(dqn, BUDGETS, DQNS, "DQN"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One row of the CSV before it is run."""
+
+    agent: str
+    budget: int
+    setting: str
+    seed: int
+
+
+Result = dict[str, Any]
+
+
+def as_text(setting: Setting) -> str:
+    """A setting as one cell."""
+    return " ".join(f"{name}={value:g}" for name, value in setting.items())
+
+
+def chosen(name: str) -> str:
+    """The setting that did best in the committed search, or the first."""
+    agent = AGENTS[name]
+    found = {
+        row.setting: result["value"]
+        for row, result in read_results(RESULTS / "value_mode_search.csv").items()
+        if row.agent == agent.searched_as
+    }
+    return min(found, key=lambda setting: found[setting]) if found else as_text(agent.settings[0])
+
+
+class Limit(BaseCallback):
+    """Stops a run after so many minutes."""
+
+    def _on_training_start(self) -> None:
+        self.end = time.perf_counter() + 60 * MINUTES
+
+    def _on_step(self) -> bool:
+        return time.perf_counter() < self.end
+
+
+def run(job: tuple[Run, bool, int]) -> Result:
+    """Trains and scores one model."""
+    torch.set_num_threads(1)
+    row, search, shrink = job
+    agent = AGENTS[row.agent]
+    setting = next(one for one in agent.settings if as_text(one) == row.setting)
+    model = agent.make(setting, row.seed, search)
+    started = time.perf_counter()
+    model.learn(row.budget // shrink, callback=Limit())
+    seconds = time.perf_counter() - started
+    split = "validation" if search else "test"
+    score = evaluate(model, "MNIST-v0", {"discrete": True}, split=split)
+    return {
+        **asdict(row),
+        "env_steps": model.num_timesteps,
+        "metric": score.metric,
+        "value": score.value,
+        "seconds": round(seconds, 1),
+    }
+
+
+def planned(search: bool, seeds: list[int], quick: bool) -> list[Run]:
+    """All runs, the most telling ones first; a few of them if quick."""
+    if search:
+        searched = [(name, a) for name, a in AGENTS.items() if name == a.searched_as]
+        return [
+            Run(name, SEARCH_BUDGET, as_text(setting), seed)
+            for seed in seeds
+            for name, agent in searched
+            if len(agent.settings) > 1
+            for setting in agent.settings
+        ]
+    rows = [
+        (budget != MAIN_BUDGET, seed, budget, name)
+        for name, agent in AGENTS.items()
+        for budget in agent.budgets
+        for seed in seeds
+        if budget == MAIN_BUDGET or not quick
+    ]
+    rows.sort(key=lambda row: row[:3])
+    return [Run(name, budget, chosen(name), seed) for _, seed, budget, name in rows]
+
+
+def read_results(path: pathlib.Path) -> dict[Run, Result]:
+    """What is in the CSV already."""
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {
+        Run(row["agent"], int(row["budget"]), row["setting"], int(row["seed"])): {
+            **row, "value": float(row["value"]), "env_steps": int(row["env_steps"])
+        }
+        for row in rows
+    }  # fmt: skip
+
+
+def append_result(path: pathlib.Path, result: Result) -> None:
+    """One more row, at once."""
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, list(result))
+        if new:
+            writer.writeheader()
+        writer.writerow(result)
+
+
+def grouped(results: dict[Run, Result]) -> dict[tuple[str, int, str], list[Result]]:
+    """Results of all seeds."""
+    groups: dict[tuple[str, int, str], list[Result]] = {}
+    for row, result in results.items():
+        groups.setdefault((row.agent, row.budget, row.setting), []).append(result)
+    return groups
+
+
+def table(results: dict[Run, Result]) -> str:
+    """Medians over seeds, as Markdown."""
+    lines = [
+        "| agent | env steps | setting | median error | range over seeds |",
+        "|---|---|---|---|---|",
+    ]
+    for (agent, budget, setting), found in grouped(results).items():
+        values = [one["value"] for one in found]
+        cut = min(one["env_steps"] for one in found)
+        steps = f"{budget:,}" if cut >= budget else f"{budget:,}, cut at {cut:,} steps"
+        lines.append(
+            f"| {agent} | {steps} | {setting} | {statistics.median(values):.2%} "
+            f"| {min(values):.2%} – {max(values):.2%} ({len(values)}) |"
+        )
+    return "\n".join(lines)
+
+
+def picture(results: dict[Run, Result], path: pathlib.Path) -> None:
+    """Error over env steps: lines through medians, one dot a run."""
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for colour, name in enumerate(AGENTS):
+        groups = {key: found for key, found in grouped(results).items() if key[0] == name}
+        curve = sorted(
+            (budget, 100 * statistics.median(one["value"] for one in found))
+            for (_, budget, _), found in groups.items()
+        )
+        if curve:
+            axes.plot(*zip(*curve, strict=True), color=f"C{colour}", label=name)
+        for found in groups.values():
+            for one in found:
+                axes.plot(one["env_steps"], 100 * one["value"], ".", color=f"C{colour}")
+    axes.set(xscale="log", yscale="log", xlabel="env steps", ylabel="error, %")
+    axes.set_title("MNIST, one digit named per image, reward: right or wrong", fontsize=10)
+    axes.grid(alpha=0.3, which="both")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Runs what is missing, then writes table and picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2")
+    parser.add_argument("--jobs", type=int, default=1, help="processes at once")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/value_mode"))
+    parser.add_argument("--search", action="store_true", help="try settings; one seed, 100")
+    parser.add_argument("--quick", action="store_true", help="1/100 of one budget, one seed")
+    parser.add_argument("--report", action="store_true", help="run nothing, report what is there")
+    arguments = parser.parse_args()
+    if arguments.seeds is None:
+        arguments.seeds = [100] if arguments.search else [0] if arguments.quick else [0, 1, 2]
+    name = "value_mode_search" if arguments.search else "value_mode"
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / (f"{name}_quick.csv" if arguments.quick else f"{name}.csv")
+    done = read_results(path)
+    wanted = planned(arguments.search, arguments.seeds, arguments.quick)
+    missing = [] if arguments.report else [row for row in wanted if row not in done]
+    print(f"{sum(row in done for row in wanted)} of {len(wanted)} runs are in {path}", flush=True)
+    jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
+    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
+        for i, result in enumerate(pool.imap(run, jobs), start=1):
+            append_result(path, result)
+            print(f"{i}/{len(jobs)} {result}", flush=True)
+    done = read_results(path)
+    results = {row: done[row] for row in wanted if row in done}
+    report = table(results)
+    path.with_suffix(".md").write_text(report + "\n")
+    picture(results, path.with_suffix(".png"))
+    print(f"{report}\n\nwrote {path}, {path.stem}.md and {path.stem}.png")
+
+
+if __name__ == "__main__":
+    main()
