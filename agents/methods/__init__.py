@@ -3,14 +3,16 @@
 from typing import Any
 
 from nodepert.agents.methods.base import Method
+from nodepert.agents.methods.episode import Episode
 from nodepert.agents.methods.probing import Probing
 from nodepert.agents.methods.score import Score
 
-__all__ = ["METHODS", "Method", "Probing", "Score"]
+__all__ = ["METHODS", "Episode", "Method", "Probing", "Score"]
 
 METHODS: dict[str, type[Method[Any]]] = {
     "paired": Probing,
     "one_sided": Probing,
     "given": Probing,
     "score": Score,
+    "episode": Episode,
 }
