@@ -31,7 +31,12 @@ _TRANSPARENT = (
 )
 
 
-def vectorise(env: EnvLike, num_lanes: int) -> VectorEnv[Any, Any, Any]:
+Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
+
+
+def vectorise(
+    env: EnvLike, num_lanes: int, wrapper: Wrapper | None = None
+) -> VectorEnv[Any, Any, Any]:
     """Makes a vector environment of ``num_lanes`` lanes; one that is vectorised stays as it is.
 
     Loss environments become native lanes. Other single environments are made again from their
@@ -40,6 +45,7 @@ def vectorise(env: EnvLike, num_lanes: int) -> VectorEnv[Any, Any, Any]:
     Args:
         env: See :data:`EnvLike`.
         num_lanes: How many lanes a single environment becomes.
+        wrapper: Put around each lane that is made here, but for native ones.
 
     Raises:
         ConfigError: A single environment that can be neither made again nor copied.
@@ -51,33 +57,35 @@ def vectorise(env: EnvLike, num_lanes: int) -> VectorEnv[Any, Any, Any]:
     if isinstance(env, VectorEnv):
         return env
     if isinstance(env, str):
-        return _from_single(gym.make(env), num_lanes)
+        return _from_single(gym.make(env), num_lanes, wrapper)
     if isinstance(env, gym.Env):
-        return _from_single(env, num_lanes)
+        return _from_single(env, num_lanes, wrapper)
     if callable(env):
         made = env()
         if isinstance(made, VecEnv | VectorEnv):
             return vectorise(made, num_lanes)
         native = _native(made, num_lanes)
-        return native or _sync([lambda: made, *[env] * (num_lanes - 1)])
+        return native or _sync([lambda: made, *[env] * (num_lanes - 1)], wrapper)
     raise ConfigError(
         f"env={env!r}: expected an id, a gymnasium.Env, a gymnasium.vector.VectorEnv, "
         "a Stable-Baselines3 VecEnv, or a function that makes one"
     )
 
 
-def _from_single(env: gym.Env[Any, Any], num_lanes: int) -> VectorEnv[Any, Any, Any]:
+def _from_single(
+    env: gym.Env[Any, Any], num_lanes: int, wrapper: Wrapper | None
+) -> VectorEnv[Any, Any, Any]:
     native = _native(env, num_lanes)
     if native is not None:
         return native
     if env.spec is not None and env.spec.entry_point is not None:
         spec = env.spec
         try:
-            return _sync([lambda: gym.make(spec)] * num_lanes)
+            return _sync([lambda: gym.make(spec)] * num_lanes, wrapper)
         except Exception:  # e.g. a wrapper that its spec can't make again: try to copy instead
             pass
     try:
-        return _sync([lambda: copy.deepcopy(env)] * num_lanes)
+        return _sync([lambda: copy.deepcopy(env)] * num_lanes, wrapper)
     except Exception as error:
         raise ConfigError(
             f"env={env!r}: can't be made again from a spec nor copied ({error}); pass a function "
@@ -102,7 +110,9 @@ def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
     return lanes
 
 
-def _sync(makers: list[Callable[[], gym.Env[Any, Any]]]) -> SyncVectorEnv:
+def _sync(makers: list[Callable[[], gym.Env[Any, Any]]], wrapper: Wrapper | None) -> SyncVectorEnv:
+    if wrapper is not None:
+        makers = [lambda make=make: wrapper(make()) for make in makers]  # type: ignore[misc]
     return SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
 
 

@@ -29,7 +29,16 @@ from nodepert.agents.window import Situation
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation
 
-__all__ = ["Moment", "capture", "check_document", "config_from_json", "restore", "to_parts"]
+__all__ = [
+    "Moment",
+    "capture",
+    "check_document",
+    "config_from_json",
+    "config_to_json",
+    "options_to_json",
+    "restore",
+    "to_parts",
+]
 
 ENTRIES: dict[str, Any] = {
     "policy": str,

@@ -37,6 +37,7 @@ from nodepert.agents.model_file import (
 from nodepert.agents.observations import check_readable
 from nodepert.agents.pairing import can_be_paired
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.resting import RestingLane
 from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
 from nodepert.agents.vec_env import SB3VecEnv
@@ -157,9 +158,10 @@ class NodePerturbation(BaseAlgorithm):
     def _vectorise(self, env: EnvLike) -> VectorEnv[Any, Any, Any]:
         """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
-        paired = METHODS[self.config.credit].shows_contexts
-        contexts = self.config.batch_size if paired else self.config.n_envs
-        vector_env = vectorise(env, contexts * per_context)
+        method = METHODS[self.config.credit]
+        contexts = self.config.batch_size if method.shows_contexts else self.config.n_envs
+        wrapper = RestingLane if method.lanes_rest else None
+        vector_env = vectorise(env, contexts * per_context, wrapper)
         if vector_env.num_envs % per_context:
             raise ConfigError(
                 f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "
@@ -217,7 +219,8 @@ class NodePerturbation(BaseAlgorithm):
         """Whether the policy keeps statistics of observations, as far as they are numbers."""
         if self.config.normalize_observation is not None:
             return self.config.normalize_observation
-        return METHODS[self.config.credit].has_critic and self._vec_normalize_env is None
+        by_default = METHODS[self.config.credit].normalizes_observation
+        return by_default and self._vec_normalize_env is None
 
     def _without_double_scaling(self) -> Config:
         """The config, without what a VecNormalize does already."""
@@ -356,7 +359,7 @@ class NodePerturbation(BaseAlgorithm):
         callback.on_rollout_start()
 
         def on_step(played: Played) -> bool:
-            self.num_timesteps += self.n_envs
+            self.num_timesteps += played.env_steps
             self._count_episodes(played)
             ended = np.repeat(played.ended, lanes.lanes_per_context)
             rewards = -played.losses.ravel()

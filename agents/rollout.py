@@ -27,6 +27,7 @@ class Played:
     terminated: NDArray[np.bool_]  # whether by the task itself, not by a time limit, [N]
     observation: NDArray[Any]  # what the next action answers, packed, [N, ...]
     info: dict[str, Any]
+    env_steps: int  # that all lanes together played
 
 
 class PairedLanes:
@@ -115,6 +116,7 @@ class PairedLanes:
             terminated=terminated,
             observation=self._agreed(observation, "observations"),
             info=info,
+            env_steps=self.env.num_envs,
         )
 
     def last(self, played: Played) -> NDArray[Any]:

@@ -186,4 +186,6 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, tuple | list):
         return len(one) == len(other) and all(map(same, one, other))
     one, other = np.asarray(one), np.asarray(other)
+    if one.dtype == object:  # dicts, one a lane
+        return other.dtype == object and same(list(one.flat), list(other.flat))
     return one.dtype == other.dtype and np.array_equal(one, other, equal_nan=one.dtype.kind in "fc")

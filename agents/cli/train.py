@@ -18,7 +18,7 @@ from nodepert.agents.cli.results import RunFolder, versions
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.evaluation import Score, evaluate
-from nodepert.agents.model_file import config_to_json
+from nodepert.agents.model_file import config_to_json, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.plots import plot_curve, read_columns
 from nodepert.agents.presets import preset_for
@@ -196,7 +196,7 @@ def full_config(
         "preset": arguments.preset,
         "policy": arguments.policy,
         **config_to_json(model.config),
-        **model.policy.options(),
+        **options_to_json(model.policy),
         "n_steps": model.config.n_steps or model.policy.default_n_steps,
     }
 

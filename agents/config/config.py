@@ -20,7 +20,9 @@ from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
-Credit = Literal["auto", "paired", "one_sided", "given", "score", "value"]
+Credit = Literal["auto", "paired", "one_sided", "given", "score", "value", "episode"]
+UNPROBED = ("score", "value", "episode")
+"""Credits that need no lanes of one seed that stay in step."""
 Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
 
@@ -45,9 +47,10 @@ class Config(ValueFields, ScoreFields, ReturnFields):
     credit: Credit = "auto"
     """Where the error at the output comes from: paired probes at a ± ξ, one_sided probes beside a
     clean lane, the gradient given by an environment made with expose_gradient=True, the score of
-    noisy actions by their advantage, in any environment, or the value that the network predicts for
-    the action taken, where actions are Discrete. auto: paired on loss environments and wherever
-    lanes of one seed stay in step, else score."""
+    noisy actions by their advantage, in any environment, the value that the network predicts for
+    the action taken, where actions are Discrete, or whole episodes played twice from one seed, with
+    noise held in both signs. auto: paired on loss environments and wherever lanes of one seed stay
+    in step, else score."""
     probes: int = 1
     """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided."""
     probe_std: float = 0.1
@@ -89,7 +92,8 @@ class Config(ValueFields, ScoreFields, ReturnFields):
     minibatch."""
     n_steps: int | None = None
     """T, steps between updates; with probes the span of truncated backpropagation through time.
-    Default: 1 for feed-forward policies, 8 for recurrent ones, 128 in score mode."""
+    Default: 1 for feed-forward policies, 8 for recurrent ones, 128 in score mode. In episode mode
+    the most steps of an episode, 1,000 by default."""
     optimizer: Optimizer = "adam"
     """Optimiser of the forward weights."""
     learning_rate: Annotated[float | Callable[[float], float], _FLOAT_FLAG] = 1e-3
@@ -148,14 +152,29 @@ class Config(ValueFields, ScoreFields, ReturnFields):
         self.check_value()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
-        if self.error_model and self.credit in ("given", "score", "value"):
-            raise ConfigError(
-                f"error_model=True: needs probes, expected credit other than {self.credit!r}"
-            )
-        if self.credit in ("score", "value") and issubclass(RULES[self.rule], LossRule):
+        if self.credit in UNPROBED and issubclass(RULES[self.rule], LossRule):
             raise ConfigError(
                 f"rule={self.rule!r}: learns from the loss under node noise, which takes lanes of "
                 f"one seed that stay in step; expected another rule with credit={self.credit!r}"
+            )
+        if self.error_model and self.credit in ("given", *UNPROBED):
+            raise ConfigError(
+                f"error_model=True: needs probes, expected credit other than {self.credit!r}"
+            )
+        self._check_episode()
+
+    def _check_episode(self) -> None:
+        if self.credit != "episode":
+            return
+        if self.n_envs % 2:
+            raise ConfigError(
+                f"n_envs={self.n_envs}: expected an even number, since credit='episode' plays each "
+                "seed on two lanes"
+            )
+        if self.exploration_schedule == "learned":
+            raise ConfigError(
+                "exploration_schedule='learned': expected 'constant' or 'linear' with "
+                "credit='episode'"
             )
 
     def _check_node_std(self) -> None:

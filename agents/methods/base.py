@@ -33,6 +33,10 @@ class Method(ABC, Generic[Batch]):
     """Whether lanes show contexts in groups, batch_size of them; else n_envs lanes go their way."""
     has_critic: ClassVar[bool]
     """Whether the policy has a critic."""
+    normalizes_observation: ClassVar[bool] = False
+    """Whether observations that are numbers are normalised by default."""
+    lanes_rest: ClassVar[bool] = False
+    """Whether lanes that the agent makes can rest once their episode is over."""
     default_log_interval: ClassVar[int]
     """Updates from one log to the next."""
     optimizers: dict[str, torch.optim.Optimizer]

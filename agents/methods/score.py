@@ -50,6 +50,7 @@ class Score(Method[Rollout]):
 
     shows_contexts = False
     has_critic = True
+    normalizes_observation = True
     default_log_interval = 1
 
     def __init__(
