@@ -5,6 +5,7 @@ from nodepert.agents.config import Config
 from nodepert.agents.errors import (
     ConfigError,
     FileFormatError,
+    LaneError,
     NodepertError,
     NonFiniteError,
     PairingError,
@@ -20,6 +21,7 @@ __all__ = [
     "ConfigError",
     "FeedbackPolicy",
     "FileFormatError",
+    "LaneError",
     "MlpPolicy",
     "NodePerturbation",
     "NodepertError",
