@@ -13,6 +13,7 @@ from nodepert.agents.errors import (
 )
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.processes import ProcessVectorEnv
 from nodepert.agents.vec_env import SB3VecEnv
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "NonFiniteError",
     "PairingError",
     "PartnerError",
+    "ProcessVectorEnv",
     "RnnPolicy",
     "SB3VecEnv",
 ]

@@ -79,7 +79,14 @@ def subproc(how):
 
 def train(env, steps=400):
     model = NodePerturbation(
-        "MlpPolicy", env, seed=1, batch_size=LANES // 2, net_arch=(4,), device="cpu", n_steps=1
+        "MlpPolicy",
+        env,
+        seed=1,
+        batch_size=LANES // 2,
+        net_arch=(4,),
+        device="cpu",
+        n_steps=1,
+        lr_schedule="constant",
     )
     return model, lambda: model.learn(steps)
 
