@@ -122,9 +122,9 @@ def play(
     """Yields (observation, reward, terminated, truncated) of each step, with resets between."""
     env.reset(seed=seed)
     for _ in range(steps):
-        played = env.step(next(actions))[:4]
-        yield played
-        if played[2] or played[3]:
+        shown, reward, terminated, truncated, _ = env.step(next(actions))
+        yield shown, reward, terminated, truncated
+        if terminated or truncated:
             env.reset()
 
 

@@ -16,6 +16,7 @@ import gymnasium as gym
 from gymnasium.vector.utils import CloudpickleWrapper
 
 from nodepert.agents.guard import explain, fault
+from nodepert.envs import LossEnv
 
 __all__ = ["Failure", "Worker"]
 
@@ -118,12 +119,12 @@ def work(far: Connection, near: Connection, make: Make) -> None:
 
 def describe(env: gym.Env[Any, Any]) -> dict[str, Any]:
     """What a vector environment has to know of its lanes."""
-    scale = env.get_wrapper_attr("action_scale") if env.has_wrapper_attr("action_scale") else None
+    task = env.unwrapped
     return {
         "observation_space": env.observation_space,
         "action_space": env.action_space,
         "metadata": env.metadata,
-        "action_scale": scale,
+        "action_scale": task.action_scale if isinstance(task, LossEnv) else None,
     }
 
 

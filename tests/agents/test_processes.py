@@ -105,7 +105,7 @@ def test_plays_what_gymnasium_plays(env_id):
 CASES = [
     ("raise", "ZeroDivisionError: the valve is stuck"),
     ("kill", r"its process has ended \(exit code -9\)"),
-    ("hang", r"no answer within 0\.3 s"),
+    ("hang", "no answer within 2 s"),
     ("shape", r"ValueError: observation of shape \(2,\), expected \(3,\)"),
     ("nan", "ValueError: reward nan, expected a finite number"),
 ]
@@ -113,7 +113,7 @@ CASES = [
 
 @pytest.mark.parametrize(("how", "message"), CASES, ids=[case[0] for case in CASES])
 def test_a_failure_names_lane_step_and_cause(how, message):
-    env = lanes(how, timeout=0.3 if how == "hang" else None)
+    env = lanes(how, timeout=2.0 if how == "hang" else None)
     env.reset(seed=0)
     for _ in range(AT - 1):
         env.step(ACTIONS)
@@ -127,7 +127,7 @@ def test_a_failure_names_lane_step_and_cause(how, message):
 
 @pytest.mark.parametrize("how", [case[0] for case in CASES])
 def test_a_restarted_lane_ends_its_episode_and_disturbs_no_other(how, tmp_path):
-    env = lanes(how, tmp_path / "once", timeout=1.0, max_restarts=1)
+    env = lanes(how, tmp_path / "once", timeout=2.0, max_restarts=1)
     whole = SyncVectorEnv([Fragile] * LANES, autoreset_mode=AutoresetMode.SAME_STEP)
     last, _ = env.reset(seed=0)
     whole.reset(seed=0)
@@ -154,6 +154,8 @@ def test_a_restarted_lane_ends_its_episode_and_disturbs_no_other(how, tmp_path):
                 assert terminated[BROKEN] == (step == AT + 5)  # a new episode of five steps
             last = shown
         assert env.restarts == 1
+    if how == "hang":
+        assert ends_soon(int((tmp_path / "once").read_text()))  # what the lane had started
 
 
 @pytest.mark.filterwarnings("ignore:lane 2 failed")
@@ -175,19 +177,11 @@ def test_lanes_with_the_seed_of_a_restarted_one_stay_in_step_with_it(tmp_path):
     assert env.restarts == 1
 
 
-@pytest.mark.filterwarnings("ignore:lane 2 failed")
-def test_the_programs_of_a_lane_that_hangs_end_with_it(tmp_path):
-    env = lanes("hang", tmp_path / "once", timeout=0.3, max_restarts=1)
-    with contextlib.closing(env):
-        env.reset(seed=0)
-        for _ in range(AT):
-            env.step(ACTIONS)
-    assert env.restarts == 1
-    program = int((tmp_path / "once").read_text())
+def ends_soon(program):
     deadline = time.monotonic() + 5
     while running(program) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not running(program)
+    return not running(program)
 
 
 def running(pid):
