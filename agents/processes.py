@@ -238,6 +238,7 @@ class ProcessVectorEnv(VectorEnv[Any, Any, Any]):
         """
         what = f"lane {lane} failed at vector step {self._steps}: {failure.message}"
         if self.restarts >= self.max_restarts:
+            self._workers[lane].kill()  # it may hang, and not close by itself
             self.close()
             cause = RuntimeError(failure.trace) if failure.trace else None
             raise LaneError(what, lane, self._steps) from cause

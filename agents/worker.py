@@ -71,7 +71,7 @@ class Worker:
 
         A failure to make it is the answer to what is asked next.
         """
-        self._kill()
+        self.kill()
         self._start()
 
     def ask_to_end(self) -> None:
@@ -82,10 +82,10 @@ class Worker:
     def end(self) -> None:
         """Waits a little for the process to end, then makes it."""
         self._process.join(SECONDS_TO_END)
-        self._kill()
+        self.kill()
 
-    def _kill(self) -> None:
-        """Kills the process, and the programs that the environment has started."""
+    def kill(self) -> None:
+        """Ends the process at once, and the programs that the environment has started."""
         if self._process.exitcode is None and hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._process.pid, signal.SIGKILL)
