@@ -5,6 +5,7 @@ from nodepert.agents.config import Config
 from nodepert.agents.errors import (
     ConfigError,
     FileFormatError,
+    LaneError,
     NodepertError,
     NonFiniteError,
     PairingError,
@@ -12,6 +13,7 @@ from nodepert.agents.errors import (
 )
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
+from nodepert.agents.processes import ProcessVectorEnv
 from nodepert.agents.vec_env import SB3VecEnv
 
 __all__ = [
@@ -20,12 +22,14 @@ __all__ = [
     "ConfigError",
     "FeedbackPolicy",
     "FileFormatError",
+    "LaneError",
     "MlpPolicy",
     "NodePerturbation",
     "NodepertError",
     "NonFiniteError",
     "PairingError",
     "PartnerError",
+    "ProcessVectorEnv",
     "RnnPolicy",
     "SB3VecEnv",
 ]

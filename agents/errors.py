@@ -5,8 +5,10 @@ from nodepert.envs.errors import ConfigError, NodepertError
 __all__ = [
     "ConfigError",
     "FileFormatError",
+    "LaneError",
     "NodepertError",
     "NonFiniteError",
+    "NonFiniteLaneError",
     "PairingError",
     "PartnerError",
 ]
@@ -18,6 +20,30 @@ class PairingError(NodepertError, RuntimeError):
 
 class NonFiniteError(NodepertError, ArithmeticError):
     """A reward or a weight is NaN or infinite."""
+
+
+class LaneError(NodepertError, RuntimeError):
+    """An environment failed in one of its lanes, while it was being played.
+
+    A model whose training ended with this error is as it was before the last ``n_steps`` steps:
+    ``model.save(path)`` keeps it, and ``NodePerturbation.load(path, env)`` goes on with it in an
+    environment made anew.
+
+    Args:
+        message: What happened.
+        lane: Which one; None where the vector environment does not tell.
+        step: How many steps of all lanes had been played, this one counted; 0 for a reset before
+            the first.
+    """
+
+    def __init__(self, message: str, lane: int | None = None, step: int | None = None) -> None:
+        super().__init__(message)
+        self.lane = lane
+        self.step = step
+
+
+class NonFiniteLaneError(LaneError, NonFiniteError):
+    """A lane's observation or reward is NaN or infinite."""
 
 
 class FileFormatError(NodepertError, ValueError):

@@ -11,7 +11,8 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 
-from nodepert.agents.errors import NonFiniteError
+from nodepert.agents.errors import NonFiniteLaneError
+from nodepert.agents.guard import lane_errors
 from nodepert.agents.handover import vectorise
 from nodepert.envs import MNIST, DelayedXOR, LossEnv, LossVectorEnv, MNISTAutoencoder
 from nodepert.envs.xor_schedules import Trials
@@ -56,7 +57,7 @@ def evaluate(
         seed: Of the first lane, for other tasks.
 
     Raises:
-        NonFiniteError: A reward is NaN or infinite.
+        LaneError: The environment failed, or a reward is NaN or infinite.
     """
     env = gym.make(env_id, **(env_kwargs or {}))
     task = env.unwrapped
@@ -90,9 +91,10 @@ def play(
         Returns of the lanes (N,), and ``info["correct"]`` wherever it was reported.
 
     Raises:
-        NonFiniteError: A reward is NaN or infinite.
+        LaneError: The environment failed, or a reward is NaN or infinite.
     """
-    observation, _ = lanes.reset(seed=seed)
+    with lane_errors(lanes, 0):
+        observation, _ = lanes.reset(seed=seed)
     returns = np.zeros(lanes.num_envs)
     running = np.ones(lanes.num_envs, np.bool_)
     state: Any = None
@@ -100,13 +102,16 @@ def play(
     correct: list[NDArray[np.bool_]] = []
     for step in range(most_steps):
         actions, state = model.predict(observation, state, start, deterministic=True)
-        observation, rewards, terminated, truncated, info = lanes.step(actions)
+        with lane_errors(lanes, step + 1):
+            observation, rewards, terminated, truncated, info = lanes.step(actions)
         lost = running & ~np.isfinite(rewards)
         if lost.any():
             lane = int(lost.argmax())
-            raise NonFiniteError(
+            raise NonFiniteLaneError(
                 f"reward {rewards[lane]} in lane {lane} at step {step + 1} of an evaluation: the "
-                "environment must return finite rewards"
+                "environment must return finite rewards",
+                lane,
+                step + 1,
             )
         returns += np.where(running, rewards, 0.0)
         for reported in (info, info.get("final_info", {})):

@@ -288,7 +288,9 @@ class NodePerturbation(BaseAlgorithm):
         Raises:
             ConfigError: There is no environment.
             PairingError: Lanes of one context do not stay in step.
-            NonFiniteError: A reward or a prediction is NaN or infinite.
+            LaneError: The environment failed in a lane. The model is as it was before the last
+                ``n_steps`` steps; ``save`` keeps it.
+            NonFiniteError: A prediction is NaN or infinite.
         """
         if self._lanes is None:
             raise ConfigError("env=None: expected an environment; call set_env first")

@@ -10,7 +10,8 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
-from nodepert.agents.errors import NodepertError, NonFiniteError, PairingError
+from nodepert.agents.errors import LaneError, NonFiniteLaneError, PairingError
+from nodepert.agents.guard import lane_errors
 from nodepert.agents.observations import as_bytes, pack, pack_one
 from nodepert.agents.vec_env import autoreset_mode
 
@@ -67,48 +68,51 @@ class PairedLanes:
 
         Raises:
             PairingError: The environment can't seed each lane, or lanes with one seed differ.
+            LaneError: The environment failed, or shows NaN or infinite values.
         """
         repeated = (
             None if seeds is None else [s for s in seeds for _ in range(self.lanes_per_context)]
         )
         try:
-            observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
-        except (TypeError, ValueError, gym.error.Error) as error:
-            if repeated is None or isinstance(error, NodepertError):
+            with lane_errors(self.env, self._steps):
+                observation, _ = self.env.reset(seed=repeated)  # type: ignore[arg-type]
+        except LaneError as error:
+            cause = error.__cause__
+            refused = isinstance(cause, TypeError | ValueError | gym.error.Error)
+            if repeated is None or error.lane is not None or not refused:
                 raise
             raise PairingError(
-                f"{self.env} does not take a list of seeds, one for each lane ({error}); lanes "
+                f"{self.env} does not take a list of seeds, one for each lane ({cause}); lanes "
                 "can't be paired. Expected one that does, such as "
                 "gymnasium.make_vec(id, vectorization_mode='sync')"
-            ) from error
+            ) from cause
         self.resetting[:] = False
-        return self._agreed(pack(observation, self._space), "observations")
+        return self._agreed(self._finite(observation), "observations")
 
     def step(self, actions: NDArray[Any]) -> Played:
         """Plays actions of shape (N·M, *action_shape).
 
         Raises:
             PairingError: Lanes of one context differ in observation or end of episode.
-            NonFiniteError: A reward is NaN or infinite.
+            LaneError: The environment failed, or returned NaN or infinite values.
         """
-        observation, rewards, terminated, truncated, info = self.env.step(actions)
         self._steps += 1
+        with lane_errors(self.env, self._steps):
+            observation, rewards, terminated, truncated, info = self.env.step(actions)
         if not np.isfinite(rewards).all():
             lane = int((~np.isfinite(rewards)).argmax())
-            raise NonFiniteError(
-                f"reward {rewards[lane]} in lane {lane} at vector step {self._steps} (env step "
-                f"{self.env_steps}): the environment must return finite rewards"
-            )
+            raise self._not_finite(f"reward {rewards[lane]}", lane)
         terminated = self._agreed(terminated, "terminations")
         ended = terminated | self._agreed(truncated, "truncations")
         valid = ~self.resetting
-        observation = pack(observation, self._space)
-        self._stepped = observation
+        observation = self._stepped = self._finite(observation)
         if self._mode is AutoresetMode.NEXT_STEP:
             self.resetting = ended.copy()
         elif self._mode is AutoresetMode.DISABLED and ended.any():
             mask = np.repeat(ended, self.lanes_per_context)
-            observation = pack(self.env.reset(options={"reset_mask": mask})[0], self._space)
+            with lane_errors(self.env, self._steps):
+                observation, _ = self.env.reset(options={"reset_mask": mask})
+            observation = self._finite(observation)
         return Played(
             losses=-np.asarray(rewards, np.float64).reshape(self.contexts, -1),
             valid=valid,
@@ -132,6 +136,26 @@ class PairedLanes:
                 last[n] = pack_one(final, self._space)
         return last
 
+    def _finite(self, observation: Any) -> NDArray[Any]:
+        """The observations, packed, once all are seen to be finite."""
+        packed = pack(observation, self._space)
+        for name in packed.dtype.names or (None,):
+            part = packed if name is None else packed[name]
+            if part.dtype.kind == "f" and not np.isfinite(part).all():
+                finite = np.isfinite(part).reshape(len(part), -1).all(axis=1)
+                what = "observation with NaN or infinite values"
+                raise self._not_finite(what, int(finite.argmin()))
+        return packed
+
+    def _not_finite(self, what: str, lane: int) -> NonFiniteLaneError:
+        kind = what.partition(" ")[0]
+        return NonFiniteLaneError(
+            f"{what} in lane {lane} at vector step {self._steps} (env step {self.env_steps}): the "
+            f"environment must return finite {kind}s",
+            lane,
+            self._steps,
+        )
+
     def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
         """The first lane's value for each context, once all its lanes are seen to agree.
 
@@ -142,8 +166,6 @@ class PairedLanes:
         first = groups[:, 0]
         for m in range(1, self.lanes_per_context):
             same = groups[:, m] == first
-            if not same.all() and compared.dtype.kind == "f":
-                same |= np.isnan(groups[:, m]) & np.isnan(first)
             if not same.all():
                 differ = ~same.reshape(self.contexts, -1).all(axis=1)
                 n = int(differ.argmax())

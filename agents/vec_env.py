@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from multiprocessing.connection import wait
 from typing import Any, cast
 
 import gymnasium as gym
@@ -12,7 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
+
+from nodepert.agents.guard import lane_errors
 
 __all__ = ["GymVectorEnv", "SB3VecEnv"]
 
@@ -36,12 +39,18 @@ class SB3VecEnv(VecEnv):
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
         self._actions: Any = None
+        self._steps = 0
 
     def reset(self) -> NDArray[Any]:
-        """Resets all lanes; with the seeds of :meth:`seed` the first time after it."""
+        """Resets all lanes; with the seeds of :meth:`seed` the first time after it.
+
+        Raises:
+            LaneError: The environment failed.
+        """
         seeds = list(self._seeds)
         seeded = any(seed is not None for seed in seeds)
-        observations, _ = self.venv.reset(seed=cast(Any, seeds if seeded else None))
+        with lane_errors(self.venv, self._steps):
+            observations, _ = self.venv.reset(seed=cast(Any, seeds if seeded else None))
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0, 0
@@ -52,8 +61,14 @@ class SB3VecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], list[dict[str, Any]]]:
-        """Steps all lanes."""
-        shown, rewards, terminated, truncated, info = self.venv.step(self._actions)
+        """Steps all lanes.
+
+        Raises:
+            LaneError: The environment failed.
+        """
+        self._steps += 1
+        with lane_errors(self.venv, self._steps):
+            shown, rewards, terminated, truncated, info = self.venv.step(self._actions)
         dones = terminated | truncated
         self._returns += rewards
         self._lengths += 1
@@ -167,7 +182,9 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
         self, actions: Any
     ) -> tuple[Any, NDArray[Any], NDArray[Any], NDArray[Any], dict[str, Any]]:
         """Steps all lanes."""
-        shown, rewards, dones, infos = self.venv.step(actions)
+        self.venv.step_async(actions)
+        wait_for_lanes(self.venv.unwrapped)
+        shown, rewards, dones, infos = self.venv.step_wait()
         truncated = np.array([info.get("TimeLimit.truncated", False) for info in infos], np.bool_)
         truncated &= dones
         info: dict[str, Any] = {}
@@ -190,6 +207,26 @@ def observation_of(observations: Any, lane: Any) -> Any:
         return {name: np.array(values[lane]) for name, values in observations.items()}
     one = observations[lane]  # of final_obs, which may be an array of dicts
     return copy.deepcopy(one) if isinstance(one, dict) else np.array(one)
+
+
+def wait_for_lanes(venv: VecEnv) -> None:
+    """Returns once all processes of a ``SubprocVecEnv`` have answered; other kinds have none.
+
+    Under the start method "fork" the other lanes hold the pipe of a lane that has died open, and
+    ``step_wait`` would wait for it for ever.
+
+    Raises:
+        EOFError: A process has ended.
+    """
+    if not isinstance(venv, SubprocVecEnv):
+        return
+    sentinels = {process.sentinel for process in venv.processes}
+    pending = set(venv.remotes)
+    while pending:
+        ready = set(wait([*pending, *sentinels]))
+        if sentinels & ready:
+            raise EOFError("a process has ended")
+        pending -= ready
 
 
 def autoreset_mode(env: VectorEnv[Any, Any, Any]) -> AutoresetMode:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import tyro
 
+from nodepert.agents.cli.check import CheckArguments, check
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
 from nodepert.agents.cli.train import TrainArguments, default_arguments, train
@@ -21,6 +22,7 @@ usage: nodepert COMMAND ...
 
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
   nodepert evaluate MODEL        score a saved model
+  nodepert check ENV             say what is wrong with an environment, and how it can be learned
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
 """
@@ -29,12 +31,16 @@ usage: nodepert COMMAND ...
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command; exits with 0, with 1 on an error, with 2 on bad usage, 130 on Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if "" not in sys.path:  # the current folder, for environments given as module:Id
+        sys.path.append("")
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     try:
         if command == "train":
             train(parse_train(rest))
         elif command == "evaluate":
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
+        elif command == "check":
+            check(tyro.cli(CheckArguments, args=rest, prog="nodepert check"))
         elif command == "envs" and not rest:
             list_envs()
         elif command in ("--version", "-V"):

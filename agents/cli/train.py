@@ -16,7 +16,7 @@ from stable_baselines3.common.logger import configure
 from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.results import RunFolder, versions
 from nodepert.agents.config import Config
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.errors import ConfigError, LaneError
 from nodepert.agents.evaluation import Score, evaluate
 from nodepert.agents.model_file import config_to_json, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
@@ -172,19 +172,37 @@ def check(arguments: TrainArguments) -> None:
 
 
 def learn(model: NodePerturbation, steps: int, evaluations: Evaluations, folder: RunFolder) -> None:
-    """Trains. Where that fails, what was written stays, unless nothing was learned yet."""
+    """Trains. Where that fails, what was written stays, unless nothing was learned yet.
+
+    Raises:
+        LaneError: The environment failed; the model was saved as it was before that.
+    """
     model.set_logger(configure(str(folder.path), ["csv"]))
     bar = ProgressBarCallback()
     try:
         model.learn(steps, callback=[evaluations, bar], log_interval=0)
-    except BaseException:
+    except BaseException as error:
         if model._n_updates == 0:
             folder.discard()
+        elif isinstance(error, LaneError):
+            model.save(folder.model)
+            raise LaneError(f"{error}\n{how_to_go_on(folder)}", error.lane, error.step) from error
         raise
     finally:
         model.logger.close()
         if hasattr(bar, "pbar"):  # it is made when training starts
             bar.pbar.close()
+
+
+def how_to_go_on(folder: RunFolder) -> str:
+    """What a user can do after the environment has failed."""
+    return (
+        f"The model as it was before that is in {folder.model}. To go on with it in Python:\n"
+        f"  model = NodePerturbation.load({str(folder.model)!r}, env)\n"
+        "  model.learn(steps, reset_num_timesteps=False)\n"
+        "Lanes that fail now and then can be restarted: env = ProcessVectorEnv([make] * lanes, "
+        "timeout=60, max_restarts=10)"
+    )
 
 
 def full_config(

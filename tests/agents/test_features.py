@@ -15,6 +15,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import nn
 
 from nodepert.agents import ConfigError, NodePerturbation, NonFiniteError, PairingError
+from nodepert.agents.errors import NonFiniteLaneError
 from nodepert.agents.observations import as_bytes, from_bytes, pack
 from nodepert.agents.policies import CnnPolicy, MlpPolicy
 from nodepert.agents.rollout import PairedLanes
@@ -180,14 +181,14 @@ def test_lanes_that_differ_in_one_part_are_seen():
         lanes.step(np.array([[0.0, 0.0], [1.0, 0.0]]))
 
 
-def test_missing_numbers_are_equal_in_paired_lanes():
+def test_missing_numbers_are_an_error():
     class Gaps(Panel):
         def observe(self):
             return {**super().observe(), "numbers": np.full((2, 2), np.nan)}
 
-    lanes = PairedLanes(SyncVectorEnv([lambda: Gaps(9)] * 2), 2)
-    lanes.reset([0])
-    lanes.step(np.zeros((2, 2)))
+    lanes = PairedLanes(SyncVectorEnv([lambda: Panel(9), lambda: Gaps(9)]), 1)
+    with pytest.raises(NonFiniteLaneError, match=r"observation with NaN .* in lane 1"):
+        lanes.reset([0, 1])
 
 
 # Learning ----------------------------------------------------------------------------------------

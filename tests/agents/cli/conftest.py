@@ -44,6 +44,7 @@ register("Halves-v0", Halves)
 def run(capsys, tmp_path, monkeypatch):
     """Runs ``nodepert`` with these words in an empty folder: exit code, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the command adds the folder
     threads = torch.get_num_threads()
 
     def run(*words):

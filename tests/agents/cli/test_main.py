@@ -27,7 +27,8 @@ def test_version(run):
 def test_help(run, words):
     done = run(*words)
     assert (done.code, done.err) == (0, "")
-    for command in ("nodepert train ENV", "nodepert evaluate MODEL", "nodepert envs"):
+    for command in ("nodepert train ENV", "nodepert evaluate MODEL", "nodepert check ENV",
+                    "nodepert envs"):  # fmt: skip
         assert command in done.out
 
 

@@ -280,7 +280,7 @@ def test_default_folder_is_named_after_the_environment(run, tmp_path, own_env):
     assert names(tmp_path / "runs/halves_task_Halves-v0") == FILES
 
 
-def test_lost_reward_stops_the_run_and_keeps_the_last_model(run, tmp_path, own_env):
+def test_lost_reward_stops_the_run_and_saves_the_last_good_model(run, tmp_path, own_env):
     flags = ("--steps", 12_800, "--evaluations", 4, "--env-kwarg", "bad=70")
     done = run("train", own_env, "--out", "run", *flags)
     assert done.code == 1
@@ -289,7 +289,11 @@ def test_lost_reward_stops_the_run_and_keeps_the_last_model(run, tmp_path, own_e
     assert "Traceback" not in done.err
     assert names(tmp_path / "run") == {"progress.csv", "model.zip"}
     model = NodePerturbation.load(tmp_path / "run/model.zip", device="cpu")
-    assert model.num_timesteps == 6400
+    assert model.num_timesteps == 69 * 128
+    assert "The model as it was before that is in run/model.zip" in done.err
+    model.set_env(own_env)
+    model.learn(1280, reset_num_timesteps=False)  # as the message says
+    assert model.num_timesteps == 79 * 128
     assert all(torch.isfinite(weights).all() for weights in model.policy.state_dict().values())
     assert [int(row["time/total_timesteps"]) for row in progress_of(tmp_path / "run")] == [
         0,
