@@ -10,6 +10,7 @@ from nodepert.envs.errors import (
     DatasetError,
     NodepertError,
 )
+from nodepert.envs.mask_velocity import MaskVelocity, register_without_velocities
 from nodepert.envs.mnist import MNIST
 from nodepert.envs.mnist_autoencoder import MNISTAutoencoder
 from nodepert.envs.registration import register
@@ -26,6 +27,7 @@ __all__ = [
     "LossEnv",
     "LossVectorEnv",
     "MNISTAutoencoder",
+    "MaskVelocity",
     "NodepertError",
     "register",
 ]
@@ -33,3 +35,4 @@ __all__ = [
 register("DelayedXOR-v0", DelayedXOR)
 register("MNIST-v0", MNIST)
 register("MNISTAutoencoder-v0", MNISTAutoencoder)
+register_without_velocities()
