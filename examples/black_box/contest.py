@@ -11,7 +11,6 @@ import csv
 import io
 import pathlib
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from rivals import Learner, Predict
 
 from nodepert.agents.saving import write_atomically
-from nodepert.envs import ConfigError, Draws, LossEnv, NodepertError
+from nodepert.envs import ConfigError, Draws, LossEnv
 from nodepert.envs.base import Context
 
 Array = NDArray[Any]
@@ -106,12 +105,9 @@ class Arguments:
 
 
 def parse(doc: str | None) -> Arguments:
-    """The command line; ends the program with a message where it is not valid."""
+    """The command line; tyro ends the program with a message where it is not valid."""
     torch.set_num_threads(1)
-    try:
-        return tyro.cli(Arguments, description=doc)
-    except NodepertError as error:
-        sys.exit(str(error))
+    return tyro.cli(Arguments, description=doc)
 
 
 Result = dict[str, Any]

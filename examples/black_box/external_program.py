@@ -12,6 +12,7 @@ Prints the evaluations a second with 1, 2, … 32 processes, then compares learn
 
 from __future__ import annotations
 
+import itertools
 import json
 import pathlib
 import subprocess
@@ -31,6 +32,7 @@ Array = NDArray[Any]
 PROGRAM = pathlib.Path(kiln.__file__)
 PROCESSES = 32
 LARGEST_SEED = 2**31
+ORDERS = 300  # of which a score is the mean
 
 
 class Kiln(gym.Env[Array, Array]):
@@ -103,9 +105,9 @@ def evaluations_per_second(count: int, steps: int) -> float:
 
 
 def score(predict: rivals.Predict, split: str) -> float:
-    """The mean cost of 500 orders, asked of the program's function, without the wait."""
+    """The mean cost of new orders, asked of the program's function, without the wait."""
     rng = np.random.default_rng({"validation": 1, "test": 2}[split])
-    orders = rng.random((500, 3)).astype(np.float32)
+    orders = rng.random((ORDERS, 3)).astype(np.float32)
     controls = (np.asarray(predict(orders), np.float64) + 1) / 2
     seeds = rng.integers(LARGEST_SEED, size=len(orders)).tolist()
     return float(np.mean([kiln.cost(*one) for one in zip(orders, controls, seeds, strict=True)]))
@@ -126,8 +128,8 @@ def main() -> None:
         rows.append({"processes": count, "evaluations_per_second": round(speed)})
         print(f"{count:3} processes: {speed:6,.0f} evaluations/s", flush=True)
     contest.write_atomically(arguments.out / "external_program_speed.csv", contest.as_csv(rows))
-    constants = np.array([[b, f, t] for b in range(-8, 9, 2) for f in (-8, 0, 8) for t in
-                          range(-8, 9, 4)]) / 8  # fmt: skip
+    steps = np.linspace(-1, 1, 3 if arguments.quick else 7)
+    constants = np.array(list(itertools.product(steps, repeat=3)))
     alike = [score(lambda x, c=c: np.tile(c, (len(x), 1)), "validation") for c in constants]
     best = constants[int(np.argmin(alike))]
     task = contest.Task(
@@ -139,7 +141,7 @@ def main() -> None:
         lines={"the best constant controls": score(lambda x: np.tile(best, (len(x), 1)), "test")},
     )
     learners = rivals.learners(OWN_TRIALS, PROCESSES)
-    contest.hold(task, learners, arguments, steps=20_000, quick=2_000)
+    contest.hold(task, learners, arguments, steps=6_000, quick=1_500)
 
 
 if __name__ == "__main__":

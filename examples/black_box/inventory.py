@@ -131,7 +131,7 @@ def main() -> None:
     arguments = contest.parse(__doc__)
     check_loss_env(Inventory)
     env = Inventory()
-    score = contest.mean_loss(env, 100 if arguments.quick else 400)
+    score = contest.mean_loss(env, 50 if arguments.quick else 300)
     task = contest.Task(
         name="inventory",
         title="Two goods and one lorry",
@@ -141,7 +141,7 @@ def main() -> None:
         lines={"textbook rule": score(textbook, "test")},
     )
     learners = rivals.learners(OWN_TRIALS, processes=64)
-    contest.hold(task, learners, arguments, steps=15_000, quick=2_000)
+    contest.hold(task, learners, arguments, steps=6_000, quick=1_500)
 
 
 if __name__ == "__main__":

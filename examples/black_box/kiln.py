@@ -33,7 +33,7 @@ def cost(order: Sequence[float], controls: Sequence[float], seed: int) -> float:
     fan = min(max(controls[1], 0.0), 1.0)
     length = 8 + round(22 * min(max(controls[2], 0.0), 1.0))
     heat, water, fired, cracks = 0.0, 0.3 + 0.5 * moisture, 0.0, 0
-    for minute in range(length):
+    for _ in range(length):
         draught = 0.05 * noise.gauss(0.0, 1.0)
         change = (burner * (1.2 - 0.5 * fan) - heat) * 0.25 / (0.5 + thickness) + draught * fan
         if water > 0.1 and change > 0.12 and noise.random() < 0.5:

@@ -131,7 +131,7 @@ def main() -> None:
     """Checks the task, lets all learn it, and writes the results."""
     arguments = contest.parse(__doc__)
     check_loss_env(Pumps)
-    score = contest.mean_loss(Pumps(), 2_000)
+    score = contest.mean_loss(Pumps(), 500 if arguments.quick else 2_000)
     task = contest.Task(
         name="quantised_actuator",
         title="Pumps with whole strokes",
@@ -141,7 +141,7 @@ def main() -> None:
         lines={"best there is": score(best_strokes, "test")},
     )
     learners = rivals.learners(OWN_TRIALS) | SURROGATES
-    contest.hold(task, learners, arguments, steps=100_000, quick=20_000)
+    contest.hold(task, learners, arguments, steps=100_000, quick=12_000)
 
 
 if __name__ == "__main__":
