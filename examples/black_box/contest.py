@@ -30,7 +30,7 @@ from nodepert.envs.base import Context
 
 Array = NDArray[Any]
 SEARCH_SEEDS = (100,)
-POINTS = 12  # of a learning curve, after the first one
+POINTS = 8  # of a learning curve, after the first one
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def main() -> None:
         lines={"the best constant controls": score(lambda x: np.tile(best, (len(x), 1)), "test")},
     )
     learners = rivals.learners(OWN_TRIALS, PROCESSES)
-    contest.hold(task, learners, arguments, steps=6_000, quick=1_500)
+    contest.hold(task, learners, arguments, steps=4_096, quick=1_536)
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def textbook(observation: Array) -> Array:
 
 
 OWN_TRIALS = tuple(
-    {"probe_std": std, "learning_rate": rate, "batch_size": 32}
+    {"probe_std": std, "learning_rate": rate, "batch_size": 16}
     for std, rate in ((0.15, 3e-3), (0.1, 3e-3), (0.25, 3e-3), (0.15, 1e-2))
 )
 
@@ -131,7 +131,7 @@ def main() -> None:
     arguments = contest.parse(__doc__)
     check_loss_env(Inventory)
     env = Inventory()
-    score = contest.mean_loss(env, 50 if arguments.quick else 300)
+    score = contest.mean_loss(env, 50 if arguments.quick else 200)
     task = contest.Task(
         name="inventory",
         title="Two goods and one lorry",
@@ -140,8 +140,8 @@ def main() -> None:
         score=score,
         lines={"textbook rule": score(textbook, "test")},
     )
-    learners = rivals.learners(OWN_TRIALS, processes=64)
-    contest.hold(task, learners, arguments, steps=6_000, quick=1_500)
+    learners = rivals.learners(OWN_TRIALS, processes=32)
+    contest.hold(task, learners, arguments, steps=4_096, quick=1_536)
 
 
 if __name__ == "__main__":

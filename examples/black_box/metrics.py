@@ -121,7 +121,7 @@ def main() -> None:
             "the best in hindsight": hindsight(contest.contexts(env, 2_000, "test")),
         },
     )
-    contest.hold(tags, rivals.learners(OWN_F1_TRIALS), arguments, steps=20_000, quick=5_000)
+    contest.hold(tags, rivals.learners(OWN_F1_TRIALS), arguments, steps=12_288, quick=6_144)
     accuracy = contest.Task(
         name="accuracy",
         title="MNIST, right or wrong",
@@ -131,7 +131,7 @@ def main() -> None:
         hidden=(128,),
     )
     contest.hold(accuracy, rivals.learners(OWN_ACCURACY_TRIALS), arguments,
-                 steps=40_000, quick=8_000)  # fmt: skip
+                 steps=20_480, quick=8_192)  # fmt: skip
 
 
 if __name__ == "__main__":

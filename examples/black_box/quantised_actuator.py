@@ -141,7 +141,7 @@ def main() -> None:
         lines={"best there is": score(best_strokes, "test")},
     )
     learners = rivals.learners(OWN_TRIALS) | SURROGATES
-    contest.hold(task, learners, arguments, steps=100_000, quick=12_000)
+    contest.hold(task, learners, arguments, steps=100_352, quick=12_288)
 
 
 if __name__ == "__main__":

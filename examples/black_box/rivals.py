@@ -201,16 +201,19 @@ def learners(own: tuple[dict[str, Any], ...], processes: int | None = None) -> d
 
     Args:
         own: The trials of this package's agent, as many as the others'.
-        processes: How many lanes there may be at once, a multiple of 8; None for any number.
+        processes: How many lanes there may be at once, 32 say, where evaluations are dear: the
+            rivals then learn from smaller batches. None for any number.
     """
     few_lanes: dict[str, Any] = {}
+    few_tries: dict[str, Any] = {}
     few_pairs: dict[str, Any] = {}
     if processes is not None:
-        few_lanes = {"lanes": processes, "n_steps": 512 // processes, "batch_size": 128}
+        few_lanes = {"lanes": processes, "n_steps": 256 // processes, "batch_size": 64}
+        few_tries = {"lanes": processes // 2, "n_delta": 8}
         few_pairs = {"pairs": 4, "contexts": processes // 8}
     return {
         "node perturbation": Learner(node_perturbation, own),
         "PPO": Learner(partial(ppo, **few_lanes), PPO_TRIALS),
-        "ARS": Learner(partial(ars, lanes=processes or 32), ARS_TRIALS),
+        "ARS": Learner(partial(ars, **few_tries), ARS_TRIALS),
         "evolution strategy": Learner(partial(evolution, **few_pairs), EVOLUTION_TRIALS),
     }
