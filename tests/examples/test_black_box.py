@@ -36,7 +36,7 @@ def test_metrics_without_a_gradient_are_learned(first_and_last):
     (f1_before, f1_after), (before, after) = first_and_last("metrics.py", "f1", "accuracy")
     assert before > 0.8
     assert after < 0.6
-    assert f1_after < f1_before - 0.05
+    assert f1_after < f1_before - 0.03
 
 
 def test_the_program_behind_a_pipe_is_learned(first_and_last, read_csv, tmp_path):
