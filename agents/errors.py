@@ -9,6 +9,7 @@ __all__ = [
     "NonFiniteError",
     "PairingError",
     "PartnerError",
+    "RunError",
 ]
 
 
@@ -26,3 +27,7 @@ class FileFormatError(NodepertError, ValueError):
 
 class PartnerError(NodepertError, RuntimeError):
     """Of two learners that exchange weights, the other has ended or does not keep up."""
+
+
+class RunError(NodepertError, RuntimeError):
+    """Runs of a comparison failed."""

@@ -1,4 +1,4 @@
-"""The command line: ``nodepert train``, ``nodepert evaluate``, ``nodepert envs``."""
+"""The command line: ``nodepert train``, ``evaluate``, ``compare`` and ``envs``."""
 
 from nodepert.agents.cli.main import main
 

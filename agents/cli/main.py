@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import tyro
 
+from nodepert.agents.cli.compare import CompareArguments, compare_agents
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
 from nodepert.agents.cli.train import TrainArguments, default_arguments, train
@@ -21,6 +22,7 @@ usage: nodepert COMMAND ...
 
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
   nodepert evaluate MODEL        score a saved model
+  nodepert compare ENV ...       compare agents with the same env steps for all
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
 """
@@ -35,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(parse_train(rest))
         elif command == "evaluate":
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
+        elif command == "compare":
+            compare_agents(tyro.cli(CompareArguments, args=rest, prog="nodepert compare"))
         elif command == "envs" and not rest:
             list_envs()
         elif command in ("--version", "-V"):
