@@ -112,9 +112,9 @@ def sections(records: list[Record], failures: dict[str, str]) -> Iterable[Sectio
     yield (
         "Hyperparameters",
         Table(
-            ("environment", "agent", "hyperparameters"),
+            ("environment", "agent", "from", "hyperparameters"),
             [
-                (env, agent, _settings(agent, runs[0]["hyperparameters"]))
+                [env, agent, *_settings(agent, runs[0]["hyperparameters"])]
                 for env, agents in grouped(records).items()
                 for agent, runs in agents.items()
             ],

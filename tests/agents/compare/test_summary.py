@@ -68,7 +68,7 @@ def test_normalised_by_chance_and_the_best(errors, make_record):
     other_env, this_env = scores["np"]  # in order of their ids
     np.testing.assert_allclose(other_env, [1])
     assert len(this_env) == 4
-    assert not normalised(errors + [make_record("Third-v0", "a2c")])
+    assert not normalised([*errors, make_record("Third-v0", "a2c")])
 
 
 def test_overall(errors):
