@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pathlib
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -55,6 +55,9 @@ class CompareArguments:
     """How often to score an agent, at equal distances; the last score is the result."""
     minutes: float = 30.0
     """A run ends after so much wall-clock without its evaluations, and the table says so."""
+    split: Literal["test", "validation"] = "test"
+    """Where scores of MNIST tasks come from. For a search of hyperparameters: validation, together
+    with --env-kwarg holdout=true, which leaves those examples out of the training."""
     hyperparameters: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="FILE")] = None
     """YAML over the hyperparameters that come with nodepert: agent, environment, settings as
     rl_zoo3 writes them."""
@@ -79,6 +82,7 @@ def compare_agents(arguments: CompareArguments) -> None:
         seeds=arguments.seeds,
         evaluations=arguments.evaluations,
         minutes=arguments.minutes,
+        split=arguments.split,
         quick=arguments.quick,
     )
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)

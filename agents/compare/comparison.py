@@ -42,6 +42,8 @@ class Plan:
     evaluations: int = 20
     minutes: float = 30.0
     """Wall-clock of each run, at most."""
+    split: str = "test"
+    """Where scores of MNIST tasks come from."""
     quick: bool = False
     """One seed, a fiftieth of the env steps, at most five evaluations."""
 
@@ -102,6 +104,7 @@ def plan_runs(
                         evaluations=min(plan.evaluations, 5) if plan.quick else plan.evaluations,
                         minutes=plan.minutes,
                         hyperparameters=settings,
+                        split=plan.split,
                     )
                 )
     return runs

@@ -23,13 +23,14 @@ FIELDS = {
     "steps": int,
     "evaluations": int,
     "minutes": int | float,
+    "split": str,
     "hyperparameters": dict,
     "cut": int | None,
     "points": list,
     "versions": dict,
 }
 COLUMNS = ("env", "agent", "seed", "env_steps", "seconds", "metric", "value")
-OF_THE_ENVIRONMENT = ("steps", "evaluations", "minutes", "env_kwargs")
+OF_THE_ENVIRONMENT = ("steps", "evaluations", "minutes", "split", "env_kwargs")
 """Settings that all runs on an environment share."""
 
 

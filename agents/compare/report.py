@@ -33,11 +33,12 @@ __all__ = ["write_report"]
 METHOD = """\
 Every agent has the same env steps; an update that would need more is not made, and evaluations do
 not count. Scores are those of the last evaluation, on the test split or on seeds that no agent
-learned from. The interquartile mean leaves out the lowest and the highest quarter of the seeds; of
-fewer than four seeds it is the median. Intervals: 95 %, percentiles of a stratified bootstrap over
-seeds. P(np better): the probability that a run of np scores better than one of that agent. Agarwal
-et al., "Deep reinforcement learning at the edge of the statistical precipice", arXiv 2108.13264.
-Seconds are of one process with one thread, evaluations left out."""
+learned from (on the validation split where the metric says so). The interquartile mean leaves out
+the lowest and the highest quarter of the seeds; of fewer than four seeds it is the median.
+Intervals: 95 %, percentiles of a stratified bootstrap over seeds. P(np better): the probability
+that a run of np scores better than one of that agent. Agarwal et al., "Deep reinforcement learning
+at the edge of the statistical precipice", arXiv 2108.13264. Seconds are of one process with one
+thread, evaluations left out."""
 
 STYLE = """\
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 70em; margin: 2em auto; padding: 0 1em }

@@ -39,6 +39,8 @@ class Run:
     minutes: float
     """Of wall-clock, evaluations left out."""
     hyperparameters: dict[str, Any]
+    split: str = "test"
+    """Of MNIST tasks, where scores come from: "validation" for a search of hyperparameters."""
 
     @property
     def name(self) -> str:
@@ -97,7 +99,9 @@ class Scoring(BaseCallback):
     def score(self) -> None:
         """One point of the learning curve."""
         seconds, paused = self.seconds(), time.perf_counter()
-        score = evaluate(Predictor(self.model), self.run.env, self.run.env_kwargs)
+        score = evaluate(
+            Predictor(self.model), self.run.env, self.run.env_kwargs, split=self.run.split
+        )
         self.points.append(
             {
                 "env_steps": min(self.model.num_timesteps, self.run.steps),

@@ -116,8 +116,8 @@ def test_help(run):
     done = run("compare", "--help")
     assert (done.code, done.err) == (0, "")
     text = " ".join(done.out.replace("│", " ").split())
-    for flag in ("agents", "steps", "seeds", "jobs", "out", "evaluations", "minutes", "quick",
-                 "hyperparameters", "env-kwarg"):  # fmt: skip
+    for flag in ("agents", "steps", "seeds", "jobs", "out", "evaluations", "minutes", "split",
+                 "quick", "hyperparameters", "env-kwarg"):  # fmt: skip
         assert f"--{flag}" in text
     assert "recurrent_ppo, ars, random" in text
     assert "None}" not in text

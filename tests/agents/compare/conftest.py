@@ -19,6 +19,7 @@ def record(
         "steps": 100 * (len(points) - 1) or 100,
         "evaluations": 5,
         "minutes": 30.0,
+        "split": "test",
         "hyperparameters": {},
         "cut": cut,
         "points": points,

@@ -31,8 +31,8 @@ def scored(monkeypatch):
     """Scores are the sums of the weights; what the environment is told is kept."""
     calls = []
 
-    def evaluate(predictor, env_id, env_kwargs):
-        calls.append((env_id, env_kwargs))
+    def evaluate(predictor, env_id, env_kwargs, *, split):
+        calls.append((env_id, env_kwargs, split))
         time.sleep(0.02)
         policy = predictor.model.policy if hasattr(predictor.model, "policy") else None
         weights = [] if policy is None else policy.parameters()
@@ -61,7 +61,7 @@ def test_scored_at_equal_distances_and_never_beyond_the_steps(scored, agent):
     assert seconds == sorted(seconds)
     weights = column(record, "value")
     assert weights[0] != weights[-1], "nothing was learned"
-    assert scored == [("CartPole-v1", {})] * len(steps)
+    assert scored == [("CartPole-v1", {}, "test")] * len(steps)
 
 
 def test_last_update_counts_where_it_fits(scored):
@@ -85,7 +85,7 @@ def test_run_whose_time_is_up(scored, agent):
 
 
 def test_evaluations_take_no_time(monkeypatch):
-    def evaluate(*_):
+    def evaluate(*_, **__):
         time.sleep(0.3)
         return Score("mean_return", 0.0)
 
@@ -93,7 +93,7 @@ def test_evaluations_take_no_time(monkeypatch):
     assert column(carry_out(a_run("random")), "seconds")[-1] < 0.1
 
 
-def test_ours_learns_and_is_named(tasks):
+def test_ours_learns_and_is_named():
     record = carry_out(a_run("np", "MNIST-v0", steps=6_000, evaluations=1))
     errors = column(record, "value")
     assert errors[0] > 0.75
