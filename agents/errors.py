@@ -11,6 +11,7 @@ __all__ = [
     "NonFiniteLaneError",
     "PairingError",
     "PartnerError",
+    "RunError",
 ]
 
 
@@ -52,3 +53,7 @@ class FileFormatError(NodepertError, ValueError):
 
 class PartnerError(NodepertError, RuntimeError):
     """Of two learners that exchange weights, the other has ended or does not keep up."""
+
+
+class RunError(NodepertError, RuntimeError):
+    """Runs of a comparison failed."""

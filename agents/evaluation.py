@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
-from stable_baselines3.common.base_class import BaseAlgorithm
 
 from nodepert.agents.errors import NonFiniteLaneError
 from nodepert.agents.guard import lane_errors
@@ -17,10 +16,23 @@ from nodepert.agents.handover import vectorise
 from nodepert.envs import MNIST, DelayedXOR, LossEnv, LossVectorEnv, MNISTAutoencoder
 from nodepert.envs.xor_schedules import Trials
 
-__all__ = ["Score", "evaluate"]
+__all__ = ["Predicts", "Score", "evaluate"]
 
 STREAM_STEPS = 1_000  # of each lane of a delayed XOR that never ends
 MOST_STEPS = 10_000  # of an episode of any other task, since one that never ends can't be told
+
+
+class Predicts(Protocol):
+    """Anything that acts as a Stable-Baselines3 model does."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: Any = None,
+        episode_start: NDArray[Any] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[Any], Any]:
+        """Actions for a batch of observations, and the next state of a recurrent policy."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +49,20 @@ class Score:
 
 
 def evaluate(
-    model: BaseAlgorithm,
+    model: Predicts,
     env_id: str,
     env_kwargs: dict[str, Any] | None = None,
     *,
     split: str = "test",
     seed: int = 10_000,
 ) -> Score:
-    """Scores any Stable-Baselines3 model on an environment that it was not trained on.
+    """Scores any model on an environment that it was not trained on.
 
     MNIST tasks are scored on every example of ``split``; other loss tasks on episodes of 1,000 new
     seeds, any other environment on 20.
 
     Args:
-        model: Anything with SB3's ``predict``; it acts deterministically.
+        model: A Stable-Baselines3 model or the like; it acts deterministically.
         env_id: What :func:`gymnasium.make` takes.
         env_kwargs: Likewise.
         split: ``"test"`` for reports, ``"validation"`` for choices; for MNIST tasks.
@@ -72,7 +84,7 @@ def evaluate(
     return Score("mean_return", float(np.mean(play(model, lanes, seed, MOST_STEPS)[0])))
 
 
-def _score_images(model: BaseAlgorithm, task: MNIST | MNISTAutoencoder) -> Score:
+def _score_images(model: Predicts, task: MNIST | MNISTAutoencoder) -> Score:
     """One vector step shows every example once."""
     returns, correct = play(model, LossVectorEnv(task, task.num_examples), None, 1)
     split = task.examples.source[1]
@@ -83,7 +95,7 @@ def _score_images(model: BaseAlgorithm, task: MNIST | MNISTAutoencoder) -> Score
 
 
 def play(
-    model: BaseAlgorithm, lanes: VectorEnv[Any, Any, Any], seed: int | None, most_steps: int
+    model: Predicts, lanes: VectorEnv[Any, Any, Any], seed: int | None, most_steps: int
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Plays one episode in each lane, or as much of it as ``most_steps`` allow.
 

@@ -12,7 +12,7 @@ import yaml
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["PRESET_FILE", "Preset", "preset_for", "presets"]
+__all__ = ["PRESET_FILE", "Preset", "preset_for", "preset_with", "presets"]
 
 PRESET_FILE = pathlib.Path(__file__).with_name("presets.yml")
 """In the format of rl_zoo3's hyperparameter files."""
@@ -65,3 +65,17 @@ def preset_for(env_id: str, name: str = "default") -> Preset:
     if name not in of_env:
         raise ConfigError(f"preset={name!r}: {env_id} has {', '.join(of_env)}")
     return of_env[name]
+
+
+def preset_with(env_id: str, env_kwargs: dict[str, Any]) -> Preset:
+    """The preset made for these arguments of an environment; its default where there is none.
+
+    Args:
+        env_id: See :func:`preset_for`.
+        env_kwargs: Such as ``{"discrete": True}``; others may stand beside them.
+    """
+    of_env = presets().get(env_id.split(":")[-1], {})
+    for preset in of_env.values():
+        if preset.env_kwargs and preset.env_kwargs.items() <= env_kwargs.items():
+            return preset
+    return preset_for(env_id)

@@ -86,6 +86,7 @@ def test_wheel_is_complete(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     sources = {f"nodepert/{path.relative_to(ROOT).as_posix()}" for path in source_files()}
     rest = {"nodepert/envs/py.typed", "nodepert/agents/py.typed"}
+    rest |= {"nodepert/agents/compare/hyperparameters.yml"}
     assert names >= sources | MNIST | rest | {"nodepert/envs/data/mnist/README.md"}
     assert {name for name in names if name.endswith("/LICENSE")}
     assert "nodepert/__init__.py" not in names, "nodepert is a namespace package"

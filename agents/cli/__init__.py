@@ -1,4 +1,4 @@
-"""The command line: ``nodepert train``, ``nodepert evaluate``, ``nodepert check`` and others."""
+"""The command line: ``nodepert train``, ``evaluate``, ``check``, ``compare`` and ``envs``."""
 
 from nodepert.agents.cli.main import main
 

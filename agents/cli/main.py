@@ -10,6 +10,7 @@ from dataclasses import replace
 import tyro
 
 from nodepert.agents.cli.check import CheckArguments, check
+from nodepert.agents.cli.compare import CompareArguments, compare_agents
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
 from nodepert.agents.cli.train import TrainArguments, default_arguments, train
@@ -23,6 +24,7 @@ usage: nodepert COMMAND ...
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
   nodepert evaluate MODEL        score a saved model
   nodepert check ENV             say what is wrong with an environment, and how it can be learned
+  nodepert compare ENV ...       compare agents with the same env steps for all
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
 """
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
         elif command == "check":
             check(tyro.cli(CheckArguments, args=rest, prog="nodepert check"))
+        elif command == "compare":
+            compare_agents(tyro.cli(CompareArguments, args=rest, prog="nodepert compare"))
         elif command == "envs" and not rest:
             list_envs()
         elif command in ("--version", "-V"):

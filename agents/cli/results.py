@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import pathlib
-import platform
 from typing import Any
 
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.saving import write_atomically
 
-__all__ = ["RunFolder", "versions"]
+__all__ = ["RunFolder"]
 
 
 class RunFolder:
@@ -61,10 +59,3 @@ class RunFolder:
     def write_result(self, result: dict[str, Any]) -> None:
         """Writes ``result.json``, the whole of it or nothing."""
         write_atomically(self.result, (json.dumps(result, indent=2) + "\n").encode())
-
-
-def versions() -> dict[str, str]:
-    """Of what a figure depends on."""
-    packages = ("nodepert", "gymnasium", "numpy", "torch", "stable-baselines3")
-    found = {name: importlib.metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **found}

@@ -14,7 +14,7 @@ from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import configure
 
 from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs, parse_pairs
-from nodepert.agents.cli.results import RunFolder, versions
+from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, LaneError
 from nodepert.agents.evaluation import Score, evaluate
@@ -22,6 +22,7 @@ from nodepert.agents.model_file import config_to_json, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.plots import plot_curve, read_columns
 from nodepert.agents.presets import preset_for
+from nodepert.agents.versions import versions
 
 __all__ = ["TrainArguments", "train"]
 

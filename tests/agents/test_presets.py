@@ -3,7 +3,7 @@ import pytest
 
 import nodepert.envs
 from nodepert.agents import ConfigError, NodePerturbation
-from nodepert.agents.presets import preset_for, presets
+from nodepert.agents.presets import preset_for, preset_with, presets
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,10 @@ def test_environments_without_presets_get_a_general_one():
 def test_unknown_names_list_the_valid_ones(env_id, name):
     with pytest.raises(ConfigError, match=f"preset='{name}': {env_id} has default"):
         preset_for(env_id, name)
+
+
+def test_arguments_of_the_environment_choose_the_preset():
+    discrete = preset_for("MNIST-v0", "discrete")
+    assert preset_with("nodepert.envs:MNIST-v0", {"discrete": True, "loss": "mse"}) is discrete
+    assert preset_with("MNIST-v0", {"loss": "mse"}) is preset_for("MNIST-v0")
+    assert preset_with("Theirs-v0", {"discrete": True}) is preset_for("Theirs-v0")

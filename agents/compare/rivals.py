@@ -1,0 +1,91 @@
+"""The agents that can be compared, by name: what each is, and where it can act."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium as gym
+from gymnasium import spaces
+from stable_baselines3.common.base_class import BaseAlgorithm
+
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.feedback import RULES
+
+__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "rule_of"]
+
+ANY = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
+
+
+@dataclass(frozen=True)
+class Rival:
+    """A Stable-Baselines3 algorithm."""
+
+    module: str
+    name: str
+    actions: tuple[type[gym.Space[Any]], ...]
+    """Action spaces in which it acts."""
+    policy: str = "MlpPolicy"
+    """Where no hyperparameters say otherwise."""
+
+    def algorithm(self) -> type[BaseAlgorithm]:
+        """Its class.
+
+        Raises:
+            ConfigError: Its package is not installed.
+        """
+        try:
+            return getattr(importlib.import_module(self.module), self.name)
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{self.name}: {error}; it comes with pip install 'nodepert[contrib]'"
+            ) from error
+
+
+RIVALS: dict[str, Rival] = {
+    "ppo": Rival("stable_baselines3", "PPO", ANY),
+    "a2c": Rival("stable_baselines3", "A2C", ANY),
+    "sac": Rival("stable_baselines3", "SAC", (spaces.Box,)),
+    "td3": Rival("stable_baselines3", "TD3", (spaces.Box,)),
+    "dqn": Rival("stable_baselines3", "DQN", (spaces.Discrete,)),
+    "recurrent_ppo": Rival("sb3_contrib", "RecurrentPPO", ANY, "MlpLstmPolicy"),
+    "ars": Rival("sb3_contrib", "ARS", (spaces.Box, spaces.Discrete)),
+    "random": Rival("nodepert.agents.compare.random_agent", "RandomAgent", ANY),
+}
+OURS = Rival("nodepert.agents.node_perturbation", "NodePerturbation", ANY)
+
+
+def rule_of(agent: str) -> str | None:
+    """The feedback rule in ``"np:RULE"``, or None."""
+    name, _, rule = agent.partition(":")
+    return rule if name == "np" and rule else None
+
+
+def check_agent(agent: str) -> Rival:
+    """The algorithm behind a name.
+
+    Raises:
+        ConfigError: There is none of that name, or its package is missing.
+    """
+    if agent in RIVALS:
+        rival = RIVALS[agent]
+    elif agent == "np" or rule_of(agent) in RULES:
+        rival = OURS
+    elif rule_of(agent) is not None:
+        raise ConfigError(f"--agents {agent}: expected np:RULE with one of {', '.join(RULES)}")
+    else:
+        valid = ", ".join(("np", "np:RULE", *RIVALS))
+        raise ConfigError(f"--agents {agent}: expected {valid}")
+    rival.algorithm()
+    return rival
+
+
+def check_actions(agent: str, env_id: str, space: gym.Space[Any]) -> None:
+    """Raises ConfigError where an agent can't act in an environment, and says which can."""
+    if not isinstance(space, check_agent(agent).actions):
+        able = [name for name, rival in RIVALS.items() if isinstance(space, rival.actions)]
+        raise ConfigError(
+            f"--agents {agent}: can't act in {env_id}, whose action space is {space}; "
+            f"expected np, {', '.join(able)}"
+        )
