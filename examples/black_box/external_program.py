@@ -113,12 +113,6 @@ def score(predict: rivals.Predict, split: str) -> float:
     return float(np.mean([kiln.cost(*one) for one in zip(orders, controls, seeds, strict=True)]))
 
 
-OWN_TRIALS = tuple(
-    {"probe_std": std, "learning_rate": rate, "batch_size": PROCESSES // 2}
-    for std, rate in ((0.15, 3e-3), (0.1, 3e-3), (0.25, 3e-3), (0.15, 1e-2))
-)
-
-
 def main() -> None:
     """Speed, then the comparison."""
     arguments = contest.parse(__doc__)
@@ -140,7 +134,7 @@ def main() -> None:
         score=score,
         lines={"the best constant controls": score(lambda x: np.tile(best, (len(x), 1)), "test")},
     )
-    learners = rivals.learners(OWN_TRIALS, PROCESSES)
+    learners = rivals.learners(rivals.OWN_DEAR_TRIALS, PROCESSES)
     contest.hold(task, learners, arguments, steps=4_096, quick=1_536)
 
 

@@ -120,12 +120,6 @@ def textbook(observation: Array) -> Array:
     return np.stack([points, lots], axis=2).reshape(len(observation), -1) / MOST * 2 - 1
 
 
-OWN_TRIALS = tuple(
-    {"probe_std": std, "learning_rate": rate, "batch_size": 16}
-    for std, rate in ((0.15, 3e-3), (0.1, 3e-3), (0.25, 3e-3), (0.15, 1e-2))
-)
-
-
 def main() -> None:
     """Checks the task, lets all learn it, and writes the results."""
     arguments = contest.parse(__doc__)
@@ -140,7 +134,7 @@ def main() -> None:
         score=score,
         lines={"textbook rule": score(textbook, "test")},
     )
-    learners = rivals.learners(OWN_TRIALS, processes=32)
+    learners = rivals.learners(rivals.OWN_DEAR_TRIALS, processes=32)
     contest.hold(task, learners, arguments, steps=4_096, quick=1_536)
 
 

@@ -2,9 +2,9 @@
 
     python examples/black_box/metrics.py [--quick] [--seeds 0 1 2] [--out FOLDER]
 
-Neither has a gradient. Accuracy is `MNIST-v0(loss="zero_one")` with ten numbers as the action, of
-which the largest says the digit: each answer is right or wrong, and nothing says by how much. F1
-does not even split into a sum over examples: it is a property of a whole batch.
+Neither has a gradient. Accuracy is `MNIST-v0(discrete=True)`: the action names a digit and is right
+or wrong. Here the agent learns what each answer is worth (`credit="value"`), and learns from its
+answers again. F1 does not even split into a sum over examples: it is a property of a whole batch.
 """
 
 from __future__ import annotations
@@ -81,19 +81,19 @@ def hindsight(context: Context) -> float:
 
 def test_error(images: int | None) -> Callable[[rivals.Predict, str], float]:
     """Scores of MNIST: the fraction of wrong answers, of the first ``images`` of a split."""
-    splits = {name: MNIST(loss="zero_one", split=name).examples for name in ("validation", "test")}
+    splits = {name: MNIST(split=name).examples for name in ("validation", "test")}
 
     def score(predict: rivals.Predict, split: str) -> float:
         chosen = np.arange(len(splits[split]))[:images]
-        answers = predict(splits[split].pixels(chosen)).argmax(axis=1)
+        answers = predict(splits[split].pixels(chosen))
         return float((answers != splits[split].labels[chosen]).mean())
 
     return score
 
 
 OWN_ACCURACY_TRIALS = tuple(
-    {"probe_std": std, "learning_rate": rate}
-    for std, rate in ((1.0, 2e-3), (0.5, 2e-3), (2.0, 2e-3), (1.0, 1e-3))
+    {"credit": "value", "lanes": 64, "gradient_steps": steps, "learning_rate": rate}
+    for steps, rate in ((10, 1e-3), (5, 1e-3), (10, 2e-3), (5, 2e-3))
 )
 OWN_F1_TRIALS = tuple(
     {"probe_std": std, "learning_rate": rate}
@@ -126,7 +126,7 @@ def main() -> None:
         name="accuracy",
         title="MNIST, right or wrong",
         unit="error",
-        lanes=lambda n: MNIST.vector(n, loss="zero_one", holdout=True),
+        lanes=lambda n: MNIST.vector(n, discrete=True, holdout=True),
         score=test_error(1_000 if arguments.quick else None),
         hidden=(128,),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from gymnasium.spaces import Box, Discrete, Space
 from numpy.typing import NDArray
 from sb3_contrib import ARS
 from stable_baselines3 import PPO
@@ -62,17 +63,17 @@ def acting(model: BaseAlgorithm) -> Predict:
 
 
 def node_perturbation(
-    task: Any, make: Any, steps: int, seed: int, curve: Any, *, batch_size: int = 64,
-    probes: int = 1, init_gain: float = 0.5, **hyperparameters: Any,
+    task: Any, make: Any, steps: int, seed: int, curve: Any, *, lanes: int | None = None,
+    batch_size: int = 64, init_gain: float = 0.5, credit: str = "paired", **hyperparameters: Any,
 ) -> None:  # fmt: skip
-    """This package's agent: paired probes at the output, learned feedback below it."""
-    lanes = make(2 * probes * batch_size)
+    """This package's agent: errors from paired probes, or otherwise, and learned feedback."""
+    env = make(lanes or 2 * batch_size)
     model = NodePerturbation(
-        "MlpPolicy", lanes, seed=seed, device="cpu", net_arch=task.hidden, probes=probes,
-        batch_size=batch_size, policy_kwargs={"init_gain": init_gain}, **hyperparameters,
+        "MlpPolicy", env, seed=seed, device="cpu", net_arch=task.hidden, batch_size=batch_size,
+        credit=credit, policy_kwargs={"init_gain": init_gain}, **hyperparameters,
     )  # fmt: skip
-    model.learn(steps, callback=Watch(lanes, curve))
-    lanes.close()
+    model.learn(steps, callback=Watch(env, curve))
+    env.close()
 
 
 def ppo(
@@ -112,21 +113,31 @@ def ars(
 
 def mlp(task: Any, env: Any) -> nn.Sequential:
     """The network that the learners of this file train, with torch's initial weights."""
-    widths = (*env.single_observation_space.shape, *task.hidden, *env.single_action_space.shape)
+    space = env.single_action_space
+    outputs = (space.n,) if isinstance(space, Discrete) else space.shape
+    widths = (*env.single_observation_space.shape, *task.hidden, *outputs)
     layers: list[nn.Module] = []
     for inner, outer in itertools.pairwise(widths):
         layers += [nn.Linear(inner, outer), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
-def module_acting(network: nn.Module) -> Predict:
+def module_acting(network: nn.Module, space: Space[Any]) -> Predict:
     """How a torch module acts."""
 
     @torch.no_grad()
     def predict(observation: NDArray[Any]) -> NDArray[Any]:
-        return network(torch.as_tensor(observation, dtype=torch.float32)).numpy()
+        return action(network(torch.as_tensor(observation, dtype=torch.float32)).numpy(), space)
 
     return predict
+
+
+def action(outputs: NDArray[Any], space: Space[Any]) -> NDArray[Any]:
+    """What a network's outputs (N, d) do: the largest one is chosen, or they are clipped."""
+    if isinstance(space, Discrete):
+        return outputs.argmax(axis=1)
+    assert isinstance(space, Box)
+    return np.clip(outputs, space.low, space.high)
 
 
 @torch.no_grad()
@@ -148,15 +159,14 @@ def evolution(
     observation, _ = lanes.reset(seed=shared * (2 * pairs))
     while True:
         vector_to_parameters(weights, network.parameters())
-        curve(lanes.evaluations, module_acting(network))
+        curve(lanes.evaluations, module_acting(network, lanes.single_action_space))
         if lanes.evaluations >= steps:
             break
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - lanes.evaluations / steps)
         noise = torch.randn(pairs, len(weights), generator=generator)
         noise = torch.cat([noise, -noise])  # [2P, n]
-        actions = by_candidates(network, weights + std * noise, observation)
-        space = lanes.single_action_space
-        observation, rewards, *_ = lanes.step(np.clip(actions, space.low, space.high))
+        outputs = by_candidates(network, weights + std * noise, observation)
+        observation, rewards, *_ = lanes.step(action(outputs, lanes.single_action_space))
         merit = torch.as_tensor(rewards).view(2 * pairs, contexts).mean(1)
         ranks = merit.argsort().argsort() / (2 * pairs - 1) - 0.5  # [2P]
         weights.grad = -(ranks.float() @ noise) / (2 * pairs * std)
@@ -165,17 +175,27 @@ def evolution(
 
 
 def by_candidates(network: nn.Module, weights: Tensor, observation: NDArray[Any]) -> NDArray[Any]:
-    """Actions of many candidates: weights (C, n), observations (C·m, …) → (C·m, d)."""
+    """Outputs of many candidates: weights (C, n), observations (C·m, …) → (C·m, d)."""
     x = torch.as_tensor(observation, dtype=torch.float32).view(len(weights), -1,
                                                                observation.shape[-1])  # fmt: skip
     candidate = copy.deepcopy(network)
-    actions = []
+    outputs = []
     for own, seen in zip(weights, x, strict=True):
         vector_to_parameters(own, candidate.parameters())
-        actions.append(candidate(seen))
-    return torch.cat(actions).numpy()
+        outputs.append(candidate(seen))
+    return torch.cat(outputs).numpy()
 
 
+# Where evaluations are dear: two trials by paired probes, two by score, from as many lanes.
+OWN_DEAR_TRIALS: tuple[dict[str, Any], ...] = (
+    {"probe_std": 0.15, "learning_rate": 1e-2, "batch_size": 16},
+    {"probe_std": 0.15, "learning_rate": 3e-3, "batch_size": 16},
+    *(
+        {"credit": "score", "learning_rate": rate, "exploration_std": 0.4, "lanes": 32,
+         "exploration_schedule": "learned", "n_steps": 8, "lr_schedule": "linear"}
+        for rate in (3e-3, 1e-3)
+    ),
+)  # fmt: skip
 # Around what worked on one of these tasks by hand; the first is what --quick takes.
 PPO_TRIALS = tuple(
     {"learning_rate": rate, "log_std_init": std}
