@@ -11,10 +11,10 @@ from nodepert.agents.errors import (
     PairingError,
     PartnerError,
 )
+from nodepert.agents.lanes.processes import ProcessVectorEnv
+from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
-from nodepert.agents.processes import ProcessVectorEnv
-from nodepert.agents.vec_env import SB3VecEnv
 
 __all__ = [
     "CnnPolicy",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from nodepert.agents.rollout import Played
+from nodepert.agents.lanes.rollout import Played
 
 __all__ = ["Episodes"]
 

@@ -11,8 +11,8 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from nodepert.agents.errors import NonFiniteLaneError
-from nodepert.agents.guard import lane_errors
-from nodepert.agents.handover import vectorise
+from nodepert.agents.lanes.guard import lane_errors
+from nodepert.agents.lanes.handover import vectorise
 from nodepert.envs import MNIST, DelayedXOR, LossEnv, LossVectorEnv, MNISTAutoencoder
 from nodepert.envs.xor_schedules import Trials
 

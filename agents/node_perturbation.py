@@ -24,9 +24,7 @@ from nodepert.agents.episodes import Episodes
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import lanes_per_context
 from nodepert.agents.feedback import RULES
-from nodepert.agents.handover import EnvLike, action_map, check_spaces, identity, vectorise
-from nodepert.agents.methods import METHODS, Method
-from nodepert.agents.model_file import (
+from nodepert.agents.files.model_file import (
     Moment,
     capture,
     check_document,
@@ -34,13 +32,15 @@ from nodepert.agents.model_file import (
     restore,
     to_parts,
 )
-from nodepert.agents.observations import check_readable
-from nodepert.agents.pairing import can_be_paired
+from nodepert.agents.files.saving import FilePath, read_archive, space_from_json, write_archive
+from nodepert.agents.lanes.handover import EnvLike, action_map, check_spaces, identity, vectorise
+from nodepert.agents.lanes.observations import check_readable
+from nodepert.agents.lanes.pairing import can_be_paired
+from nodepert.agents.lanes.resting import RestingLane
+from nodepert.agents.lanes.rollout import PairedLanes, Played
+from nodepert.agents.lanes.vec_env import SB3VecEnv
+from nodepert.agents.methods import METHODS, Method
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
-from nodepert.agents.resting import RestingLane
-from nodepert.agents.rollout import PairedLanes, Played
-from nodepert.agents.saving import FilePath, read_archive, space_from_json, write_archive
-from nodepert.agents.vec_env import SB3VecEnv
 from nodepert.agents.window import Situation
 from nodepert.envs import LossVectorEnv
 

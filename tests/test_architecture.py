@@ -29,7 +29,8 @@ LAYERS = (
     ("agents.cli",),
     ("agents.compare",),
     ("agents.node_perturbation",),
-    ("agents.rollout", "agents.output_error", "agents.feedback", "agents.networks"),
+    ("agents.methods",),
+    ("agents.lanes", "agents.output_error", "agents.feedback", "agents.networks"),
     ("agents.maths",),
 )
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}

@@ -12,11 +12,11 @@ from typing import Annotated, Any
 import gymnasium as gym
 import tyro
 
-from nodepert.agents.checking import Report, check_env
+from nodepert.agents.checking.check import Report, check_env
+from nodepert.agents.checking.differences import Make
 from nodepert.agents.cli.arguments import Pairs, parse_env_kwargs
-from nodepert.agents.differences import Make
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.guard import explain
+from nodepert.agents.lanes.guard import explain
 
 __all__ = ["CheckArguments", "check", "find_env"]
 

@@ -7,7 +7,7 @@ import pathlib
 from typing import Any
 
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.saving import write_atomically
+from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["RunFolder"]
 

@@ -18,7 +18,7 @@ from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, LaneError
 from nodepert.agents.evaluation import Score, evaluate
-from nodepert.agents.model_file import config_to_json, options_to_json
+from nodepert.agents.files.model_file import config_to_json, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.plots import plot_curve, read_columns
 from nodepert.agents.presets import preset_for

@@ -16,11 +16,11 @@ from nodepert.agents.compare.hyperparameters import NOT_THE_ALGORITHMS, Table, a
 from nodepert.agents.compare.rivals import RIVALS, check_agent, rule_of
 from nodepert.agents.config import with_changes
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.handover import vectorise
-from nodepert.agents.model_file import config_from_json, config_to_json
+from nodepert.agents.files.model_file import config_from_json, config_to_json
+from nodepert.agents.lanes.handover import vectorise
+from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.presets import preset_with
-from nodepert.agents.vec_env import SB3VecEnv
 from nodepert.envs import LossEnv
 
 __all__ = ["Predictor", "check_settings", "make_model", "settings_for"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from nodepert.agents.compare.run import Record, Run
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.saving import write_atomically
+from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["Folder"]
 

@@ -25,8 +25,8 @@ from nodepert.agents.compare.summary import (
 )
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.model_file import config_to_json
-from nodepert.agents.saving import write_atomically
+from nodepert.agents.files.model_file import config_to_json
+from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["write_report"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from nodepert.agents.config import Config
+from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.rollout import PairedLanes, Played
 from nodepert.agents.window import Situation
 
 __all__ = ["Method", "OnStep"]

@@ -9,10 +9,10 @@ from torch import Tensor
 
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_learner
+from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.methods.base import Method, OnStep
 from nodepert.agents.metrics import alignment
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.rollout import PairedLanes
 from nodepert.agents.window import Situation, Window, collect
 
 __all__ = ["Probing"]

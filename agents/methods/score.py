@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.advantages import clipped_surrogate, generalised_advantages
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, NonFiniteError
-from nodepert.agents.exploration import Exploration
 from nodepert.agents.factory import make_descent
+from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.methods.advantages import clipped_surrogate, generalised_advantages
 from nodepert.agents.methods.base import Method, OnStep
+from nodepert.agents.methods.exploration import Exploration
+from nodepert.agents.methods.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import Network, Step, restarted
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.rollout import PairedLanes
-from nodepert.agents.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 

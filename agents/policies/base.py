@@ -15,10 +15,10 @@ from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
-from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.lanes.actions import ActionMap
+from nodepert.agents.lanes.observations import as_batch
 from nodepert.agents.networks import Network, Path
-from nodepert.agents.observations import as_batch
 from nodepert.agents.policies.features import (
     Preprocessing,
     find_extractor,

@@ -28,7 +28,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import Tensor
 
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.observations import check_readable, parts
+from nodepert.agents.lanes.observations import check_readable, parts
 
 __all__ = [
     "EXTRACTORS",

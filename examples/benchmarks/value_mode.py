@@ -32,7 +32,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.evaluation import evaluate
-from nodepert.agents.vec_env import SB3VecEnv
+from nodepert.agents.lanes.vec_env import SB3VecEnv
 
 matplotlib.use("Agg")
 

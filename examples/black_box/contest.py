@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rivals import Learner, Predict
 
-from nodepert.agents.saving import write_atomically
+from nodepert.agents.files.saving import write_atomically
 from nodepert.envs import ConfigError, Draws, LossEnv
 from nodepert.envs.base import Context
 

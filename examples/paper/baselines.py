@@ -24,13 +24,13 @@ from torch import Tensor
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.baselines import BASELINES
+from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.maths import node_perturbation
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.node_noise import Gaussian
 from nodepert.agents.node_probe import NodeProbe, node_lanes
 from nodepert.agents.output_error import GivenGradient
 from nodepert.agents.presets import preset_for
-from nodepert.agents.rollout import PairedLanes
 from nodepert.agents.window import Situation, Window, collect
 
 NODE_STDS = (0.1, 0.01)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from nodepert.agents import NodePerturbation, NonFiniteError
 from nodepert.agents.evaluation import Score, evaluate, play
-from nodepert.agents.vec_env import SB3VecEnv
+from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.envs import DelayedXOR
 from nodepert.envs.mnist_data import load_examples
 

@@ -16,10 +16,10 @@ from torch import nn
 
 from nodepert.agents import ConfigError, NodePerturbation, NonFiniteError, PairingError
 from nodepert.agents.errors import NonFiniteLaneError
-from nodepert.agents.observations import as_bytes, from_bytes, pack
+from nodepert.agents.files.saving import space_from_json, space_to_json
+from nodepert.agents.lanes.observations import as_bytes, from_bytes, pack
+from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.policies import CnnPolicy, MlpPolicy
-from nodepert.agents.rollout import PairedLanes
-from nodepert.agents.saving import space_from_json, space_to_json
 from nodepert.envs import LossEnv, LossVectorEnv
 from nodepert.envs.losses import mse
 

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from nodepert.agents.checking import check_env
+from nodepert.agents.checking.check import check_env
 from nodepert.agents.cli.check import find_env
 
 BROKEN = '''

@@ -11,8 +11,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.errors import ConfigError, PairingError
-from nodepert.agents.held_noise import both_signs, minimum_norm_errors, output_gradient
 from nodepert.agents.methods import Episode
+from nodepert.agents.methods.held_noise import both_signs, minimum_norm_errors, output_gradient
 
 
 class Steer(gym.Env):

@@ -9,8 +9,8 @@ from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.callbacks import CheckpointCallback
 
 from nodepert.agents import ConfigError, NodePerturbation
-from nodepert.agents.action_values import one_step_returns, softmax_choice, value_error
-from nodepert.agents.replay_buffer import Transitions
+from nodepert.agents.methods.action_values import one_step_returns, softmax_choice, value_error
+from nodepert.agents.methods.replay_buffer import Transitions
 from nodepert.envs import LossVectorEnv
 
 SMALL = {"credit": "value", "net_arch": (16,), "n_envs": 16, "batch_size": 16, "seed": 0}

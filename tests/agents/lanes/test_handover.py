@@ -16,7 +16,7 @@ from stable_baselines3.common.vec_env import (
 )
 
 from nodepert.agents import ConfigError, NodePerturbation, PairingError, SB3VecEnv
-from nodepert.agents.rollout import PairedLanes
+from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.envs import DelayedXOR, LossVectorEnv
 
 SMALL = {"net_arch": (8,), "batch_size": 4, "seed": 0}

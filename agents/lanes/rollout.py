@@ -11,9 +11,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from nodepert.agents.errors import LaneError, NonFiniteLaneError, PairingError
-from nodepert.agents.guard import lane_errors
-from nodepert.agents.observations import as_bytes, pack, pack_one
-from nodepert.agents.vec_env import autoreset_mode
+from nodepert.agents.lanes.guard import lane_errors
+from nodepert.agents.lanes.observations import as_bytes, pack, pack_one
+from nodepert.agents.lanes.vec_env import autoreset_mode
 
 __all__ = ["PairedLanes", "Played"]
 

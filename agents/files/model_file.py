@@ -11,18 +11,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nodepert.agents.checkpoint import (
+from nodepert.agents.config import Config, with_changes
+from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.files.checkpoint import (
     optimizer_from_tensors,
     optimizer_to_tensors,
     with_prefix,
     without_prefix,
 )
-from nodepert.agents.config import Config, with_changes
-from nodepert.agents.errors import ConfigError, FileFormatError
-from nodepert.agents.observations import as_bytes, from_bytes
+from nodepert.agents.files.saving import space_to_json
+from nodepert.agents.lanes.observations import as_bytes, from_bytes
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.policies.features import extractor_name
-from nodepert.agents.saving import space_to_json
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 

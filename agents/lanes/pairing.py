@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium.vector import VectorEnv
 
 from nodepert.agents.errors import NonFiniteError, PairingError
-from nodepert.agents.handover import EnvLike, action_map, vectorise
-from nodepert.agents.observations import is_readable
-from nodepert.agents.rollout import PairedLanes
+from nodepert.agents.lanes.handover import EnvLike, action_map, vectorise
+from nodepert.agents.lanes.observations import is_readable
+from nodepert.agents.lanes.rollout import PairedLanes
 
 __all__ = ["can_be_paired", "stays_in_step"]
 

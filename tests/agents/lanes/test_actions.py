@@ -6,7 +6,7 @@ import torch
 from gymnasium import spaces
 
 from nodepert.agents import ConfigError, NodePerturbation
-from nodepert.agents.actions import ActionMap
+from nodepert.agents.lanes.actions import ActionMap
 
 BOX = spaces.Box(np.array([0, -4], np.float32), np.array([10, 4], np.float32))
 

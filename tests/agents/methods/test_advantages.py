@@ -5,7 +5,7 @@ import pytest
 import torch
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from nodepert.agents.advantages import clipped_surrogate, generalised_advantages, log_ratio
+from nodepert.agents.methods.advantages import clipped_surrogate, generalised_advantages, log_ratio
 
 GAMMA, LAMBDA = 0.9, 0.8
 

@@ -14,10 +14,10 @@ import gymnasium as gym
 from gymnasium.utils import env_checker
 from stable_baselines3.common import env_checker as sb3_env_checker
 
-from nodepert.agents.deadline import TimeIsUp, time_limit
-from nodepert.agents.differences import Make, play, samples
-from nodepert.agents.guard import explain, fault
-from nodepert.agents.modes import Mode, modes_of
+from nodepert.agents.checking.deadline import TimeIsUp, time_limit
+from nodepert.agents.checking.differences import Make, play, samples
+from nodepert.agents.checking.modes import Mode, modes_of
+from nodepert.agents.lanes.guard import explain, fault
 from nodepert.envs import ContractError, LossEnv, NodepertError
 from nodepert.envs.testing import check_loss_env
 

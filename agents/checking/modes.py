@@ -10,11 +10,17 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
-from nodepert.agents.actions import ActionMap
-from nodepert.agents.differences import Make, difference_in_step, difference_replayed, play, samples
+from nodepert.agents.checking.differences import (
+    Make,
+    difference_in_step,
+    difference_replayed,
+    play,
+    samples,
+)
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.guard import explain
-from nodepert.agents.observations import is_readable
+from nodepert.agents.lanes.actions import ActionMap
+from nodepert.agents.lanes.guard import explain
+from nodepert.agents.lanes.observations import is_readable
 from nodepert.envs import LossEnv
 
 __all__ = ["Mode", "modes_of"]

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nodepert.agents.rollout import Played
+from nodepert.agents.lanes.rollout import Played
 
 __all__ = ["Rollout", "Sequences", "Trace"]
 

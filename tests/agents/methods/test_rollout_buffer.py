@@ -2,7 +2,7 @@
 
 import torch
 
-from nodepert.agents.rollout_buffer import Rollout
+from nodepert.agents.methods.rollout_buffer import Rollout
 
 
 def rollout(steps, lanes):

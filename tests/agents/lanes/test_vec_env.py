@@ -11,7 +11,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
 
 from nodepert.agents import NodePerturbation, SB3VecEnv
-from nodepert.agents.vec_env import GymVectorEnv
+from nodepert.agents.lanes.vec_env import GymVectorEnv
 
 
 def rolled(env, steps=12):

@@ -11,9 +11,9 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
-from nodepert.agents.actions import ActionMap
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.vec_env import GymVectorEnv, SB3VecEnv
+from nodepert.agents.lanes.actions import ActionMap
+from nodepert.agents.lanes.vec_env import GymVectorEnv, SB3VecEnv
 from nodepert.envs import LossEnv, LossVectorEnv
 
 __all__ = ["EnvLike", "action_map", "check_spaces", "identity", "vectorise"]

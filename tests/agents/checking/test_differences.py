@@ -4,7 +4,7 @@ import pytest
 from gymnasium import spaces
 
 import nodepert.envs  # noqa: F401
-from nodepert.agents.differences import difference_in_step, difference_replayed
+from nodepert.agents.checking.differences import difference_in_step, difference_replayed
 
 
 class Tracking(gym.Env):

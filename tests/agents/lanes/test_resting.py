@@ -4,7 +4,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from nodepert.agents.resting import RestingLane, one_episode_each
+from nodepert.agents.lanes.resting import RestingLane, one_episode_each
 
 
 def lanes(mode=AutoresetMode.SAME_STEP, count=2):

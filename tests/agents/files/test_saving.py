@@ -16,8 +16,8 @@ from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.callbacks import CheckpointCallback
 
 from nodepert.agents import ConfigError, FileFormatError, MlpPolicy, NodePerturbation
-from nodepert.agents import saving as saving_module
-from nodepert.agents.saving import load_tensors, save_tensors, space_from_json, space_to_json
+from nodepert.agents.files import saving as saving_module
+from nodepert.agents.files.saving import load_tensors, save_tensors, space_from_json, space_to_json
 
 SMALL = {"net_arch": (8,), "batch_size": 4, "seed": 0}
 

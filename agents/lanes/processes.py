@@ -16,7 +16,7 @@ from gymnasium.vector.utils import batch_space, concatenate, create_empty_array,
 from numpy.typing import NDArray
 
 from nodepert.agents.errors import ConfigError, LaneError
-from nodepert.agents.worker import Failure, Worker
+from nodepert.agents.lanes.worker import Failure, Worker
 
 __all__ = ["ProcessVectorEnv"]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
-from nodepert.agents.guard import lane_errors
+from nodepert.agents.lanes.guard import lane_errors
 
 __all__ = ["GymVectorEnv", "SB3VecEnv"]
 

@@ -12,8 +12,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv
 
 from nodepert.agents import LaneError, NodePerturbation, NonFiniteError, SB3VecEnv
 from nodepert.agents.errors import NonFiniteLaneError
-from nodepert.agents.guard import fault, lane_errors
-from nodepert.agents.rollout import PairedLanes
+from nodepert.agents.lanes.guard import fault, lane_errors
+from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.envs import ActionError
 
 LANES = 4

@@ -7,8 +7,8 @@ import torch
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from nodepert.agents.replay_buffer import ReplayBuffer, VectorStep
-from nodepert.agents.rollout import PairedLanes
+from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.methods.replay_buffer import ReplayBuffer, VectorStep
 
 
 class Counter(gym.Env):

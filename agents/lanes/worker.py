@@ -15,7 +15,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from nodepert.agents.guard import explain, fault
+from nodepert.agents.lanes.guard import explain, fault
 from nodepert.envs import LossEnv
 
 __all__ = ["Failure", "Worker"]
