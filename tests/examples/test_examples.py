@@ -1,5 +1,7 @@
 """Each example runs to its end in its quick mode, and leaves what it promises."""
 
+import re
+
 import pytest
 
 from nodepert.agents.presets import preset_for
@@ -20,6 +22,13 @@ def test_delayed_xor_is_learned_through_response_feedback(run_script, read_csv, 
     best = max(float(row["go_accuracy"]) for row in rows if row["rule"] == "response")
     assert best >= 0.99
     assert is_png(tmp_path / "curves.png")
+
+
+def test_an_environment_with_dynamics_is_learned_by_score(run_script, tmp_path):
+    credit, returns = run_script("gym_env.py", "--steps", 20_000, cwd=tmp_path).splitlines()[-2:]
+    before, after = map(float, re.findall(r"-?[\d.]+(?= ->|$)", returns))
+    assert "credit score" in credit
+    assert after > before / 2
 
 
 def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
