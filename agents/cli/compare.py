@@ -53,6 +53,9 @@ class CompareArguments:
     runs/compare, with --quick runs/compare-quick."""
     evaluations: int = 20
     """How often to score an agent, at equal distances; the last score is the result."""
+    target: float | None = None
+    """A score of which the table says after how many env steps it was reached. Default: the
+    reward_threshold of the environment's spec, where it has one."""
     minutes: float = 30.0
     """A run ends after so much wall-clock without its evaluations, and the table says so."""
     split: Literal["test", "validation"] = "test"
@@ -96,7 +99,7 @@ def compare_agents(arguments: CompareArguments) -> None:
     folder = Folder(arguments.out or pathlib.Path(default))
     failures = compare(runs, folder, arguments.jobs)
     if len(failures) < len(runs):
-        write_report(folder, failures)
+        write_report(folder, failures, arguments.target)
         print((folder.path / "report.md").read_text("utf-8").partition("## Learning curves")[0])
         print(f"report: {folder.path / 'report.html'}")
     if failures:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import html
+import math
 import os
 import platform
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +38,8 @@ not count. Scores are those of the last evaluation, on the test split or on seed
 learned from (on the validation split where the metric says so). The interquartile mean leaves out
 the lowest and the highest quarter of the seeds; of fewer than four seeds it is the median.
 Intervals: 95 %, percentiles of a stratified bootstrap over seeds. P(np better): the probability
-that a run of np scores better than one of that agent. Agarwal et al., "Deep reinforcement learning
+that a run of np scores better than one of that agent. Env steps to a target: the median over seeds
+of those at the first evaluation that was as good. Agarwal et al., "Deep reinforcement learning
 at the edge of the statistical precipice", arXiv 2108.13264. Seconds are of one process with one
 thread, evaluations left out."""
 
@@ -58,12 +61,16 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def write_report(folder: Folder, failures: dict[str, str]) -> list[Line]:
+def write_report(
+    folder: Folder, failures: dict[str, str], target: float | None = None
+) -> list[Line]:
     """Writes ``comparison.csv``, the pictures, ``report.md`` and ``report.html``.
 
     Args:
         folder: Of the comparison; all its finished runs are in the report.
         failures: Names of the runs that failed, and why.
+        target: A score of which the table says when it was reached; None for what the
+            environments' specs call solved.
 
     Returns:
         The lines of the table.
@@ -80,18 +87,21 @@ def write_report(folder: Folder, failures: dict[str, str]) -> list[Line]:
         pictures["profile.png"] = draw_profile(records)
     for name, content in pictures.items():
         write_atomically(folder.path / name, content)
-    parts = list(sections(records, failures))
+    lines = table(records, target)
+    parts = list(sections(records, lines, failures))
     write_atomically(folder.path / "report.md", markdown(parts).encode())
     write_atomically(folder.path / "report.html", html_page(parts, pictures).encode())
-    return table(records)
+    return lines
 
 
-def sections(records: list[Record], failures: dict[str, str]) -> Iterable[Section]:
+def sections(
+    records: list[Record], lines: list[Line], failures: dict[str, str]
+) -> Iterable[Section]:
     """The parts of the report, each with its heading."""
-    lines = table(records)
     for env, agents in grouped(records).items():
         yield env, _about(next(iter(agents.values()))[0])
-        yield "", Table(HEADER, [_cells(line) for line in lines if line.env == env])
+        own = [line for line in lines if line.env == env]
+        yield "", Table(_header(own[0].target), [_cells(line) for line in own])
     if failures:
         rows = [(name, why.partition(":")[0]) for name, why in failures.items()]
         yield "Runs that failed and are left out", Table(("run", "error"), rows)
@@ -124,9 +134,10 @@ def sections(records: list[Record], failures: dict[str, str]) -> Iterable[Sectio
     yield "Versions and machine", Table(("what", "which"), _machine(records))
 
 
-HEADER = (
-    "agent", "score", "95 % interval", "seeds", "P(np better)", "env steps", "seconds", "",
-)  # fmt: skip
+def _header(target: float | None) -> list[str]:
+    goal = [] if target is None else [f"env steps to {target:g}"]
+    chance = "P(np better)"
+    return ["agent", "score", "95 % interval", "seeds", chance, *goal, "env steps", "seconds", ""]
 
 
 def _about(record: Record) -> str:
@@ -148,10 +159,18 @@ def _cells(line: Line) -> tuple[str, ...]:
         *_shown(line.score),
         str(line.seeds),
         _chance(line.improvement),
+        *([] if line.target is None else [_reached(line)]),
         f"{line.env_steps:,}",
         f"{line.seconds:,.1f}",
         cut,
     )
+
+
+def _reached(line: Line) -> str:
+    """When the target was reached: the median over seeds; those that never did count as last."""
+    steps = statistics.median_high([*line.reached, *[math.inf] * (line.seeds - len(line.reached))])
+    when = "not reached" if math.isinf(steps) else f"{steps:,}"
+    return when if len(line.reached) == line.seeds else f"{when} ({len(line.reached)}/{line.seeds})"
 
 
 def _shown(score: Estimate) -> tuple[str, str]:

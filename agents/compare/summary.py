@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
+import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
@@ -57,6 +58,10 @@ class Line:
     """Both the median over seeds."""
     cut: tuple[int, ...]
     """Env steps of the seeds whose time was up."""
+    target: float | None
+    """A score to be reached, if there is one."""
+    reached: tuple[int, ...]
+    """Env steps at the first evaluation that was as good, of the seeds that had one."""
 
 
 def lower_is_better(metric: str) -> bool:
@@ -107,8 +112,28 @@ def improvement(ours: Scores, theirs: Scores) -> Estimate:
     return Estimate(value, (float(low), float(high)))
 
 
-def table(records: list[Record]) -> list[Line]:
-    """One line for each agent on each environment."""
+def target_of(env_id: str) -> float | None:
+    """The mean return at which an environment counts as solved: its spec's reward_threshold."""
+    try:
+        return gym.spec(env_id.rpartition(":")[2]).reward_threshold
+    except gym.error.Error:  # of a module that is not imported here
+        return None
+
+
+def reached_at(record: Record, target: float) -> int | None:
+    """Env steps at the first evaluation as good as the target, or None."""
+    sign = -1.0 if lower_is_better(record["points"][-1]["metric"]) else 1.0
+    good = (p["env_steps"] for p in record["points"] if sign * p["value"] >= sign * target)
+    return next(good, None)
+
+
+def table(records: list[Record], target: float | None = None) -> list[Line]:
+    """One line for each agent on each environment.
+
+    Args:
+        records: Of finished runs.
+        target: A score to be reached; None for what the environments' own specs ask for.
+    """
     lines = []
     for env, agents in grouped(records).items():
         for agent, runs in agents.items():
@@ -118,6 +143,8 @@ def table(records: list[Record]) -> list[Line]:
             if agent != US and US in agents:
                 better = improvement([sign * finals(agents[US])], [sign * finals(runs)])
             last = [run["points"][-1] for run in runs]
+            goal = target_of(env) if target is None and metric == "mean_return" else target
+            reached = [] if goal is None else [reached_at(run, goal) for run in runs]
             lines.append(
                 Line(
                     env=env,
@@ -129,6 +156,8 @@ def table(records: list[Record]) -> list[Line]:
                     env_steps=round(statistics.median(point["env_steps"] for point in last)),
                     seconds=statistics.median(point["seconds"] for point in last),
                     cut=tuple(run["cut"] for run in runs if run["cut"] is not None),
+                    target=goal,
+                    reached=tuple(steps for steps in reached if steps is not None),
                 )
             )
     return lines

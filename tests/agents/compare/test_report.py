@@ -104,3 +104,16 @@ def test_agents_that_share_no_environment_have_no_profile(tmp_path, make_record)
 def test_nothing_to_report(tmp_path):
     with pytest.raises(ConfigError, match="no run is finished"):
         write_report(Folder(tmp_path), {})
+
+
+def test_the_table_says_when_a_target_was_reached(folder):
+    write_report(folder, {}, target=0.505)
+    rows = [
+        line for line in (folder.path / "report.md").read_text().splitlines() if "| 2 |" in line
+    ]
+    header = next(
+        line for line in (folder.path / "report.md").read_text().splitlines() if "| agent" in line
+    )
+    assert "| env steps to 0.505 |" in header
+    assert "not reached (1/2)" in rows[0]
+    assert "not reached (0/2)" in rows[1]

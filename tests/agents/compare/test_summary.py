@@ -57,6 +57,18 @@ def test_cut_runs_are_marked(make_record):
     assert table(records)[0].cut == (100,)
 
 
+def test_when_a_target_was_reached(make_record, errors):
+    curves = [(0.0, 5.0, 3.0), (0.0, 4.9, 6.0), (0.0, 1.0, 2.0)]
+    records = [make_record(seed=i, finals=curve) for i, curve in enumerate(curves)]
+    (line,) = table(records, target=5.0)
+    assert (line.target, line.reached) == (5.0, (100, 200))
+    assert table(records)[0].target is None  # no spec says what solves it
+    ours, *_ = table(errors, target=0.25)
+    assert ours.reached == (100, 100)  # lower is better
+    solved = [make_record("gymnasium.envs:CartPole-v1", finals=(9.0, 475.0))]
+    assert (table(solved)[0].target, table(solved)[0].reached) == (475.0, (100,))
+
+
 def test_normalised_by_chance_and_the_best(errors, make_record):
     scores = normalised(errors)
     np.testing.assert_allclose(scores["random"], [[0, 0]], atol=1e-12)
