@@ -53,7 +53,7 @@ class CompareArguments:
     runs/compare, with --quick runs/compare-quick."""
     evaluations: int = 20
     """How often to score an agent, at equal distances; the last score is the result."""
-    target: float | None = None
+    target: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """A score of which the table says after how many env steps it was reached. Default: the
     reward_threshold of the environment's spec, where it has one."""
     minutes: float = 30.0

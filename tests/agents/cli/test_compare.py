@@ -117,7 +117,7 @@ def test_help(run):
     assert (done.code, done.err) == (0, "")
     text = " ".join(done.out.replace("│", " ").split())
     for flag in ("agents", "steps", "seeds", "jobs", "out", "evaluations", "minutes", "split",
-                 "quick", "hyperparameters", "env-kwarg"):  # fmt: skip
+                 "quick", "hyperparameters", "env-kwarg", "target"):  # fmt: skip
         assert f"--{flag}" in text
     assert "recurrent_ppo, ars, random" in text
     assert "None}" not in text
