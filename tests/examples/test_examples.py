@@ -45,6 +45,8 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
         ("env_throughput.py", "env_throughput", []),
         ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
         ("value_mode.py", "value_mode_quick", []),
+        ("score_speed.py", "score_speed", []),
+        ("paired_episodes.py", "paired_episodes_quick", []),
     ],
 )
 def test_benchmarks_write_csv_and_picture(
