@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import replace
 
@@ -16,7 +17,14 @@ from nodepert.agents.learner import Learner
 from nodepert.agents.networks import Network
 from nodepert.agents.node_noise import NOISES, NodeNoise, Sparse
 from nodepert.agents.node_probe import NodeProbe, node_lanes
-from nodepert.agents.output_error import PROBES, ErrorModel, GivenGradient, OutputError
+from nodepert.agents.output_error import (
+    PROBES,
+    ErrorModel,
+    GivenGradient,
+    OutputError,
+    ProbeError,
+)
+from nodepert.agents.replay import Replay
 
 __all__ = [
     "lanes_per_context",
@@ -64,7 +72,36 @@ def make_learner(
         baseline = BASELINES[config.node_baseline](features).to(device)
         node_probe = NodeProbe(network, descent.noise, baseline, estimator, generator)
     error_model = ErrorModel(features, dim).to(device) if config.error_model else None
-    return Learner(descent, estimator, error_model, config.residual, node_probe)
+    replay = make_replay(config, network, estimator, generator)
+    return Learner(descent, estimator, error_model, config.residual, node_probe, replay)
+
+
+def make_replay(
+    config: Config, network: Network, estimator: OutputError, generator: torch.Generator
+) -> Replay | None:
+    """Stored probes, if any.
+
+    Raises:
+        ConfigError: The network is recurrent, or there are no two contexts to send scouts to.
+    """
+    if config.replays == 0:
+        return None
+    assert isinstance(estimator, ProbeError)
+    if network.initial_state(1) is not None:
+        raise ConfigError(
+            f"replays={config.replays}: single steps are learned from again, and the policy is "
+            "recurrent; expected 0, or MlpPolicy or CnnPolicy"
+        )
+    if config.batch_size < 2:
+        raise ConfigError(
+            f"replays={config.replays}: expected 0, or batch_size of at least 2, since contexts "
+            "are paired to measure the curvature of the loss"
+        )
+    dim = network.layers[-1].weight.shape[0]
+    length = config.probe_std * math.sqrt(dim)
+    return Replay(
+        config.replays, config.buffer_size, config.batch_size, estimator, dim, length, generator
+    ).to(generator.device)
 
 
 def make_descent(

@@ -18,6 +18,7 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback_learning import learn_from_loss
 from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import ErrorModel, OutputError, ProbeError
+from nodepert.agents.replay import Replay
 from nodepert.agents.window import Window
 
 __all__ = ["Learner"]
@@ -32,6 +33,7 @@ class Learner:
         error_model: Its control variate, or None.
         residual: What of the probes' residual is added to it.
         node_probe: Tries the node noise on the loss, for rules that learn from it; or None.
+        replay: Stored probes and scouts, or None.
     """
 
     def __init__(
@@ -41,18 +43,22 @@ class Learner:
         error_model: ErrorModel | None,
         residual: Residual,
         node_probe: NodeProbe | None,
+        replay: Replay | None,
     ) -> None:
         self.descent = descent
         self.estimator = estimator
         self.error_model = error_model
         self.residual = residual
         self.node_probe = node_probe
+        self.replay = replay
         self.memory = nn.ModuleDict({"rules": nn.ModuleList(descent.rules)})
         """All that is learned besides the network's weights."""
         if error_model is not None:
             self.memory["error_model"] = error_model
         if node_probe is not None:
             self.memory["baseline"] = node_probe.baseline
+        if replay is not None:
+            self.memory["replay"] = replay
 
     def learn_from(
         self,
@@ -85,6 +91,10 @@ class Learner:
         else:
             gradients = network.carry_down(window.steps, error)
         descent.take(window.steps, gradients, window.count, update)
+        if self.replay is not None and update > descent.cadence.warmup:
+            self.replay.take_in(window)
+            for step, stored_error in self.replay.minibatches(network):
+                descent.step([step], stored_error, stored_error.shape[1], update)
 
     def _node_changes(self, window: Window) -> Tensor:
         """What node noise did to the loss, shape (T, N); a baseline learns from it."""
@@ -109,6 +119,10 @@ class Learner:
             return torch.stack(window.gradients) * valid, None
         probes = estimator.probes(torch.cat(window.offsets))  # [TN, K, d]
         changes = estimator.changes(torch.cat(window.losses)).to(probes.dtype)  # [TN, K]
+        if self.replay is not None:
+            predictions = torch.cat([step.prediction.detach() for step in window.steps])
+            centres = torch.cat(window.centres)
+            changes, _ = self.replay.changes_at(predictions, centres, changes, probes)
         if self.error_model is None:
             return estimator.estimate(changes, probes).view(shape) * valid, None
         context, centre = torch.cat(window.inputs), torch.cat(window.centres)

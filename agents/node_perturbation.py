@@ -339,7 +339,8 @@ class NodePerturbation(BaseAlgorithm):
         if fresh:
             # A run that goes on with new episodes is not shown its first contexts again.
             entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
-            self._context_seeds = [int(word) for word in entropy.generate_state(contexts)]
+            seeds = [int(word) for word in entropy.generate_state(contexts)]
+            self._context_seeds = self.method.share_seeds(seeds)
         observation = self._lanes.reset(self._context_seeds if fresh else None)
         self._situation = Situation(
             observation=observation,

@@ -75,6 +75,7 @@ def collect(
     actions: ActionMap,
     estimator: OutputError,
     node_probe: NodeProbe | None,
+    send_scouts: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
     generator: torch.Generator,
     on_step: Callable[[Played], bool],
 ) -> Window | None:
@@ -89,6 +90,8 @@ def collect(
         actions: From predictions to actions.
         estimator: Says which actions to try.
         node_probe: Also try what noise on the hidden nodes does to the loss.
+        send_scouts: From offsets to those that are tried, and by how much to move the predictions
+            that they are added to, (N, d).
         generator: Random numbers for the probes.
         on_step: Told of each step; False stops the run.
 
@@ -107,6 +110,9 @@ def collect(
         step = network.record(x, state, started)
         centre = step.prediction.detach()
         offsets = estimator.offsets(len(x), actions.dim, generator)
+        if send_scouts is not None:
+            offsets, shift = send_scouts(offsets)
+            centre = centre + shift
         if node_probe is not None:
             perturbed, noise = node_probe.step(x, started, centre)
             offsets = torch.cat([offsets, perturbed - centre[:, None]], dim=1)

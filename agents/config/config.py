@@ -11,6 +11,7 @@ import tyro
 
 from nodepert.agents.baselines import BASELINES
 from nodepert.agents.config.checks import check_choice, check_flag, check_number
+from nodepert.agents.config.replay import ReplayFields
 from nodepert.agents.config.returns import ReturnFields, ScoreFields
 from nodepert.agents.config.schedules import Schedule
 from nodepert.agents.config.value import ValueFields
@@ -37,7 +38,7 @@ _FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True)
-class Config(ValueFields, ScoreFields, ReturnFields):
+class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
     """Hyperparameters of :class:`nodepert.agents.NodePerturbation`.
 
     Raises:
@@ -150,6 +151,7 @@ class Config(ValueFields, ScoreFields, ReturnFields):
         self.check_returns()
         self.check_score()
         self.check_value()
+        self.check_replays()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
         if self.credit in UNPROBED and issubclass(RULES[self.rule], LossRule):
@@ -162,6 +164,21 @@ class Config(ValueFields, ScoreFields, ReturnFields):
                 f"error_model=True: needs probes, expected credit other than {self.credit!r}"
             )
         self._check_episode()
+        self._check_replay()
+
+    def _check_replay(self) -> None:
+        if self.replays == 0:
+            return
+        if self.credit in ("given", *UNPROBED):
+            raise ConfigError(
+                f"replays={self.replays}: stored probes, which credit={self.credit!r} has none of; "
+                "expected 0, or credit='paired'"
+            )
+        if self.error_model or issubclass(RULES[self.rule], LossRule):
+            raise ConfigError(
+                f"replays={self.replays}: expected 0 together with error_model=True or a rule that "
+                f"learns from the loss, here rule={self.rule!r}, error_model={self.error_model}"
+            )
 
     def _check_episode(self) -> None:
         if self.credit != "episode":

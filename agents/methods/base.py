@@ -56,6 +56,10 @@ class Method(ABC, Generic[Batch]):
         """Those whose step size follows the schedule."""
         return [v for k, v in self.optimizers.items() if not k.endswith("feedback_optimizer")]
 
+    def share_seeds(self, seeds: list[int]) -> list[int]:
+        """Seeds of the contexts, given one for each; some may be made equal to others."""
+        return seeds
+
     @abstractmethod
     def begin(self, situation: Situation) -> None:
         """Completes a situation in which all episodes have just started."""

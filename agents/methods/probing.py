@@ -46,6 +46,10 @@ class Probing(Method[Window]):
         self.optimizers = self.learner.descent.optimizers
         self.memory = self.learner.memory
 
+    def share_seeds(self, seeds: list[int]) -> list[int]:
+        """Pairs of contexts are the same where scouts are sent."""
+        return seeds if self.learner.replay is None else self.learner.replay.share_seeds(seeds)
+
     def begin(self, situation: Situation) -> None:
         """Nothing to add."""
 
@@ -53,6 +57,7 @@ class Probing(Method[Window]):
         self, lanes: PairedLanes, situation: Situation, remaining: float, on_step: OnStep
     ) -> Window | None:
         """One window of T steps; see :func:`nodepert.agents.window.collect`."""
+        replay = self.learner.replay
         return collect(
             self.policy.network,
             lanes,
@@ -62,6 +67,7 @@ class Probing(Method[Window]):
             actions=self.policy.actions,
             estimator=self.learner.estimator,
             node_probe=self.learner.node_probe,
+            send_scouts=None if replay is None else replay.send_scouts,
             generator=self.generator,
             on_step=on_step,
         )

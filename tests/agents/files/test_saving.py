@@ -191,6 +191,7 @@ def test_print_system_info(saved, capsys):
 RUNS = {
     "mnist": ("MlpPolicy", "MNIST-v0", {"n_steps": 1}),
     "mnist-sgd": ("MlpPolicy", "MNIST-v0", {"optimizer": "sgd", "momentum": 0.9}),
+    "mnist-replays": ("MlpPolicy", "MNIST-v0", {"replays": 2}),
     "mnist-error-model": ("MlpPolicy", "MNIST-v0", {"error_model": True}),
     "mnist-loss": ("MlpPolicy", "MNIST-v0", {"rule": "loss"}),
     "xor-ridge-loss": (

@@ -1,0 +1,22 @@
+"""Hyperparameters of probes that are learned from again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nodepert.agents.config.checks import check_number
+
+__all__ = ["ReplayFields"]
+
+
+@dataclass(frozen=True)
+class ReplayFields:
+    """Of credit="paired" and "one_sided"."""
+
+    replays: int = 0
+    """R, minibatches of stored probes that follow each fresh one; each probe is learned from R
+    times more, on average. 0: none. For feed-forward policies."""
+
+    def check_replays(self) -> None:
+        """Raises ConfigError where a field is not valid."""
+        check_number(self, "replays", int, 0)

@@ -1,0 +1,84 @@
+"""Probes that were played, to be learned from again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["ProbeBuffer", "Probes"]
+
+Probes = dict[str, Tensor]
+"""Rows of N contexts: ``inputs`` [N, n_0], ``probes`` ξ [N, K, d], ``changes`` δ [N, K] and
+``centres``, the predictions around which they were tried, [N, d]."""
+
+
+class ProbeBuffer(nn.Module):
+    """A ring of contexts with their probes; the newest take the place of the oldest.
+
+    Its state, which goes into the model file for the sake of exact resumption, is what is filled.
+
+    Args:
+        size: How many contexts to hold.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.count = 0
+        self.position = 0
+        self.columns: Probes = {}
+
+    def add(self, rows: Probes) -> None:
+        """Takes in N contexts."""
+        if not self.columns:
+            self._allocate(rows)
+        count = len(rows["changes"])
+        places = (self.position + torch.arange(count)) % self.size
+        for name, values in rows.items():
+            self.columns[name][places] = values.detach().to(self.columns[name].device)
+        self.position = (self.position + count) % self.size
+        self.count = min(self.count + count, self.size)
+
+    def draw(self, rows: int, generator: torch.Generator) -> Probes:
+        """Contexts at random, with replacement."""
+        drawn = torch.randint(self.count, (rows,), generator=generator, device=generator.device)
+        return {name: values[drawn.to(values.device)] for name, values in self.columns.items()}
+
+    def _allocate(self, like: Probes) -> None:
+        """Memory is taken up as rows are filled."""
+        self.columns = {
+            name: torch.empty((self.size, *values.shape[1:]), dtype=values.dtype)
+            for name, values in like.items()
+        }
+
+    # Files -----------------------------------------------------------------------------------
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        for name, values in self.columns.items():
+            destination[prefix + name] = values[: self.count]
+        if self.columns:
+            destination[prefix + "place"] = torch.tensor([self.position, self.count, self.size])
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
+        missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        self.columns, self.count, self.position = {}, 0, 0
+        found = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
+        place = found.pop("place", None)
+        if place is None:
+            return
+        position, count, size = place.tolist()
+        expected = {"inputs", "probes", "changes", "centres"}
+        if found.keys() != expected or any(len(values) != count for values in found.values()):
+            error_msgs.append(f"probe buffer: expected {count} rows of {', '.join(expected)}")
+        elif size == self.size:  # one of another size starts empty
+            if not (0 <= position < size and 0 < count <= size):
+                error_msgs.append(f"probe buffer: position {position}, {count} rows of {size}")
+                return
+            self._allocate(found)
+            for name, values in found.items():
+                self.columns[name][:count] = values
+            self.count, self.position = count, position

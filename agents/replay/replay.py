@@ -1,0 +1,164 @@
+r"""Probes that keep teaching while the policy moves.
+
+A probe told δ = ξ·e(a), the change of the loss around the prediction a. At a later prediction a'
+of the same context it would tell δ + ξᵀP(a' − a), where the loss is locally quadratic with Hessian
+P. So old contexts are learned from again, R minibatches of them after each fresh one.
+
+P is not given. In a few pairs of contexts, the scouts, both have the same seed, thus show the same,
+and are probed along the same ξ: one around the prediction, one around a prediction that is moved
+by as much as the policy has moved since a stored probe. What this does to δ tells P, and how much
+of an old probe is to be believed at which distance (:class:`Curvature`). Where it is too little, as
+for losses without a useful curvature, a minibatch is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nodepert.agents.networks import Network, Step
+from nodepert.agents.output_error import ProbeError
+from nodepert.agents.replay.curvature import Curvature
+from nodepert.agents.replay.probe_buffer import ProbeBuffer, Probes
+from nodepert.agents.window import Window
+
+__all__ = ["Replay"]
+
+CONTEXTS_A_PAIR = 16  # of which two are scouts
+LEAST_CORRELATION = 0.5  # of a minibatch that is learned from
+
+
+class Replay(nn.Module):
+    """Stores probes, and gives them back as errors at what the network says now.
+
+    Args:
+        count: R, minibatches to give back after each fresh one.
+        size: How many contexts to store.
+        batch_size: Contexts in a minibatch.
+        estimator: Reads errors from changes of the loss.
+        dim: d, width of the prediction.
+        length: ‖ξ‖ of a probe.
+        generator: Random numbers.
+    """
+
+    moved: Tensor
+
+    def __init__(
+        self,
+        count: int,
+        size: int,
+        batch_size: int,
+        estimator: ProbeError,
+        dim: int,
+        length: float,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        self.count, self.batch_size = count, batch_size
+        self.estimator, self.generator = estimator, generator
+        self.buffer = ProbeBuffer(size)
+        self.curvature = Curvature(dim, length)
+        # How far predictions were from those of stored probes, of the last minibatch.
+        self.register_buffer("moved", torch.zeros(batch_size, dim))
+
+    # Scouts ----------------------------------------------------------------------------------
+
+    def share_seeds(self, seeds: list[int]) -> list[int]:
+        """Seeds of contexts, the same for both of each pair of scouts."""
+        shared = list(seeds)
+        for first in range(0, 2 * scouting_pairs(len(seeds)), 2):
+            shared[first + 1] = shared[first]
+        return shared
+
+    def send_scouts(self, offsets: Tensor) -> tuple[Tensor, Tensor]:
+        """Probes along the same directions in each pair, and where they are centred.
+
+        Args:
+            offsets: Of an estimator, shape (N, M, d).
+
+        Returns:
+            The offsets, and by how much to move the prediction before they are added, (N, d).
+        """
+        pairs = scouting_pairs(len(offsets))
+        offsets = offsets.clone()
+        offsets[1 : 2 * pairs : 2] = offsets[0 : 2 * pairs : 2]
+        rows = torch.randint(
+            len(self.moved), (pairs,), generator=self.generator, device=offsets.device
+        )
+        # Nearer ones too, so that it is known how trust falls with the distance.
+        part = torch.rand(pairs, 1, generator=self.generator, device=offsets.device)
+        moved = part * self.moved[rows]
+        nowhere = (moved == 0).all(1, keepdim=True)
+        moved = torch.where(nowhere, offsets[0 : 2 * pairs : 2, -1].flip(1), moved)
+        shift = torch.zeros_like(offsets[:, 0])
+        shift[1 : 2 * pairs : 2] = moved
+        return offsets, shift
+
+    # What stored and moved probes say --------------------------------------------------------
+
+    def changes_at(
+        self, predictions: Tensor, centres: Tensor, changes: Tensor, probes: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """δ as it would be around other predictions than those that were probed.
+
+        Args:
+            predictions: a', shape (N, d).
+            centres: a, shape (N, d).
+            changes: δ around a, shape (N, K).
+            probes: ξ, shape (N, K, d).
+
+        Returns:
+            δ around a', less where it is uncertain, shape (N, K), and how well such predictions
+            correlated with what scouts found, shape (N,).
+        """
+        moved = predictions - centres
+        slope, correlation = self.curvature.trust(moved)
+        return slope[:, None] * (changes + self.curvature.change(probes, moved)), correlation
+
+    def take_in(self, window: Window) -> None:
+        """Learns from the scouts of a window, and stores all of its probes."""
+        for t, valid in enumerate(window.valid):
+            probes = self.estimator.probes(window.offsets[t])
+            changes = self.estimator.changes(window.losses[t]).to(probes.dtype)
+            centres = window.centres[t]
+            pairs = scouting_pairs(len(centres))
+            first, second = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
+            both = (valid[first] & valid[second]).nonzero()[:, 0]
+            if len(both):
+                scout = probes[first, 0][both]
+                length = scout.norm(dim=1)
+                self.curvature.fit(
+                    scout / length[:, None],
+                    (centres[second] - centres[first])[both],
+                    changes[first, 0][both] / length,
+                    changes[second, 0][both] / length,
+                )
+            rows: Probes = {
+                "inputs": window.inputs[t], "probes": probes, "changes": changes,
+                "centres": centres,
+            }  # fmt: skip
+            self.buffer.add({name: values[valid] for name, values in rows.items()})
+
+    def minibatches(self, network: Network) -> Iterator[tuple[Step, Tensor]]:
+        """Up to R minibatches of stored contexts: what the network says now, and ê, (1, N, d)."""
+        for _ in range(self.count if self.buffer.count >= 4 * self.batch_size else 0):
+            stored = self.buffer.draw(self.batch_size, self.generator)
+            device = network.forward_weights[0].device
+            inputs, probes, changes, centres = (
+                stored[name].to(device) for name in ("inputs", "probes", "changes", "centres")
+            )
+            step = network.record(inputs, None, torch.ones(len(inputs), dtype=torch.bool))
+            predictions = step.prediction.detach()
+            changes, correlation = self.changes_at(predictions, centres, changes, probes)
+            self.moved.copy_(predictions - centres)
+            if float(correlation.mean()) < LEAST_CORRELATION:
+                network.forget_calls()
+                continue
+            yield step, self.estimator.estimate(changes, probes)[None]
+
+
+def scouting_pairs(contexts: int) -> int:
+    """How many pairs of the contexts are scouts: one at least, where there are two."""
+    return min(max(contexts // CONTEXTS_A_PAIR, 1), contexts // 2)
