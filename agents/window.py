@@ -75,9 +75,9 @@ def collect(
     actions: ActionMap,
     estimator: OutputError,
     node_probe: NodeProbe | None,
-    send_scouts: Callable[[Tensor], tuple[Tensor, Tensor]] | None,
     generator: torch.Generator,
     on_step: Callable[[Played], bool],
+    send_scouts: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None,
 ) -> Window | None:
     """Plays T steps and leaves ``situation`` where they ended.
 
@@ -90,10 +90,10 @@ def collect(
         actions: From predictions to actions.
         estimator: Says which actions to try.
         node_probe: Also try what noise on the hidden nodes does to the loss.
-        send_scouts: From offsets to those that are tried, and by how much to move the predictions
-            that they are added to, (N, d).
         generator: Random numbers for the probes.
         on_step: Told of each step; False stops the run.
+        send_scouts: From offsets to those that are tried, and by how much to move the predictions
+            that they are added to, (N, d).
 
     Returns:
         The window, or None if ``on_step`` stopped the run.

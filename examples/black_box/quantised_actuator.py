@@ -92,7 +92,7 @@ def through(pumps: Callable[[Tensor], Tensor]) -> rivals.Train:
         mixing = torch.as_tensor(MIXING, dtype=torch.float32)
         observation, _ = lanes.reset(seed=seed)
         while True:
-            curve(lanes.evaluations, rivals.module_acting(network))
+            curve(lanes.evaluations, rivals.module_acting(network, lanes.single_action_space))
             if lanes.evaluations >= steps:
                 break
             wanted = torch.as_tensor(observation)

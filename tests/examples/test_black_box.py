@@ -127,9 +127,8 @@ def test_bad_arguments_are_named(arguments, message, load_script, monkeypatch, c
 def test_every_learner_has_as_many_trials(load_script):
     rivals = load_script("black_box/rivals.py")
     own = {
+        "rivals.py": ("OWN_DEAR_TRIALS",),
         "metrics.py": ("OWN_F1_TRIALS", "OWN_ACCURACY_TRIALS"),
-        "external_program.py": ("OWN_TRIALS",),
-        "inventory.py": ("OWN_TRIALS",),
         "quantised_actuator.py": ("OWN_TRIALS", "RATES"),
     }
     for script, names in own.items():
