@@ -206,7 +206,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 10 11 12")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paired_episodes"))
-    parser.add_argument("--quick", action="store_true", help="1/20 of the env steps, one seed")
+    parser.add_argument("--quick", action="store_true", help="1/60 of the env steps, one seed")
     arguments = parser.parse_args()
     seeds = arguments.seeds or ([10] if arguments.quick else [10, 11, 12])
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -216,7 +216,7 @@ def main() -> None:
     done = runs_of(read_rows(path))
     missing = [key for key in wanted if key not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
-    jobs = [(key, STEPS[key[0]] // (20 if arguments.quick else 1)) for key in missing]
+    jobs = [(key, STEPS[key[0]] // (60 if arguments.quick else 1)) for key in missing]
     with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
         for i, rows in enumerate(pool.imap(run, jobs), start=1):
             append_rows(path, rows)
