@@ -171,8 +171,8 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
             return
         if self.credit in ("given", *UNPROBED):
             raise ConfigError(
-                f"replays={self.replays}: stored probes, which credit={self.credit!r} has none of; "
-                "expected 0, or credit='paired'"
+                f"replays={self.replays}: probes are learned from again, and there are none with "
+                f"credit={self.credit!r}; expected 0, or credit='paired'"
             )
         if self.error_model or issubclass(RULES[self.rule], LossRule):
             raise ConfigError(

@@ -253,7 +253,7 @@ def test_configurations_that_make_no_sense_are_refused(changes, message):
 
 
 def test_other_credits_and_recurrent_policies_have_no_replays():
-    with pytest.raises(ConfigError, match="credit='score' has none"):
+    with pytest.raises(ConfigError, match="there are none with credit='score'"):
         NodePerturbation("MlpPolicy", "CartPole-v1", credit="score", replays=1)
     with pytest.raises(ConfigError, match="the policy is recurrent"):
         NodePerturbation("RnnPolicy", "DelayedXOR-v0", replays=1)
