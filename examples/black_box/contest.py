@@ -29,7 +29,7 @@ from nodepert.envs import ConfigError, Draws, LossEnv
 from nodepert.envs.base import Context
 
 Array = NDArray[Any]
-SEARCH_SEEDS = (100,)
+SEARCH_SEEDS = (100, 101, 102)
 POINTS = 8  # of a learning curve, after the first one
 
 
@@ -50,6 +50,8 @@ class Task:
     """Widths of the hidden layers, the same for all learners."""
     lines: dict[str, float] = field(default_factory=dict)
     """Scores on the test contexts to draw beside the learners'."""
+    search_seeds: int = 1
+    """How many of SEARCH_SEEDS each trial is run with."""
 
 
 class Counted(VectorWrapper):
@@ -145,7 +147,7 @@ def hold(task: Task, learners: dict[str, Learner], arguments: Arguments, steps: 
         trials = learner.trials[:1] if arguments.quick else learner.trials
         for trial in trials if len(trials) > 1 else ():
             runs = [run_one(task, learner, trial, steps, seed, "validation")
-                    for seed in SEARCH_SEEDS]  # fmt: skip
+                    for seed in SEARCH_SEEDS[: task.search_seeds]]  # fmt: skip
             score = statistics.mean(points[-1][1] for points, _ in runs)
             took = statistics.mean(seconds for _, seconds in runs)
             searched.append({"learner": name, "trial": shown(trial), "validation": score,
@@ -182,7 +184,7 @@ def report(task: Task, rows: list[Result], steps: int, trials: int) -> str:
     seeds = len({row["seed"] for row in rows})
     search = (
         f"chosen from {trials} trials each, on validation contexts with "
-        f"{len(SEARCH_SEEDS)} seed(s) of their own"
+        f"{task.search_seeds} seed(s) of their own"
         if trials
         else "the first of each learner's list, without a search"
     )

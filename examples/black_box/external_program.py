@@ -132,6 +132,7 @@ def main() -> None:
         unit="mean cost",
         lanes=lanes,
         score=score,
+        search_seeds=len(contest.SEARCH_SEEDS),
         lines={"the best constant controls": score(lambda x: np.tile(best, (len(x), 1)), "test")},
     )
     learners = rivals.learners(rivals.OWN_DEAR_TRIALS, PROCESSES)

@@ -132,6 +132,7 @@ def main() -> None:
         unit="a day's cost / 10",
         lanes=Inventory.vector,
         score=score,
+        search_seeds=len(contest.SEARCH_SEEDS),
         lines={"textbook rule": score(textbook, "test")},
     )
     learners = rivals.learners(rivals.OWN_DEAR_TRIALS, processes=32)

@@ -188,8 +188,8 @@ def by_candidates(network: nn.Module, weights: Tensor, observation: NDArray[Any]
 
 # Where evaluations are dear: two trials by paired probes, two by score, from as many lanes.
 OWN_DEAR_TRIALS: tuple[dict[str, Any], ...] = (
-    {"probe_std": 0.15, "learning_rate": 1e-2, "batch_size": 16},
     {"probe_std": 0.15, "learning_rate": 3e-3, "batch_size": 16},
+    {"probe_std": 0.15, "learning_rate": 3e-3, "batch_size": 16, "replays": 4},
     *(
         {"credit": "score", "learning_rate": rate, "exploration_std": 0.4, "lanes": 32,
          "exploration_schedule": "learned", "n_steps": 8, "lr_schedule": "linear"}
