@@ -137,7 +137,7 @@ def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
             "part": part,
             "lag": lag,
             "credit": credit,
-            "contexts": 12_000 if quick else 90_000,
+            "contexts": 8_000 if quick else 90_000,
             "seed": seed,
         }
         for seed in seeds

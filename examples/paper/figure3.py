@@ -40,8 +40,8 @@ LONG = (
 )  # fmt: skip
 """What runs for 60,000 updates, with the first seed: a check of the shorter runs."""
 QUICK = {
-    "backprop, Adam": 1_500, "feedback alignment, SGD": 1_500, "response, Adam": 1_500,
-    "node perturbation, Adam": 1_500, "scalar: response": 400,
+    "backprop, Adam": 1_000, "feedback alignment, SGD": 1_000, "response, Adam": 1_000,
+    "node perturbation, Adam": 1_000, "scalar: response": 400,
 }  # fmt: skip
 POINTS, QUICK_POINTS = 12, 4
 TRAINING = 5_000  # training images for the training loss and the neighbours
