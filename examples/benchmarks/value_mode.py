@@ -41,14 +41,14 @@ NET = [256, 128]
 MINUTES = 30
 MAIN_BUDGET = 200_000
 BUDGETS = (50_000, 100_000, MAIN_BUDGET)
-SEARCH_BUDGET = 50_000
+SEARCH_BUDGET = MAIN_BUDGET
 
 Setting = dict[str, float]
 OURS: list[Setting] = [
     {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.1},
-    {"learning_rate": 2e-3, "gradient_steps": 5, "temperature": 0.1},
     {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.1},
-    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.05},
+    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.2},
+    {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.2},
 ]
 DQNS: list[Setting] = [
     {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
@@ -85,7 +85,7 @@ def dqn(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
     rate = falling(setting["learning_rate"])
     return DQN(
         "MlpPolicy", lanes(64, search), gamma=0.0, train_freq=1, batch_size=64,
-        buffer_size=200_000, policy_kwargs={"net_arch": NET}, seed=seed, device="cpu",
+        buffer_size=MAIN_BUDGET, policy_kwargs={"net_arch": NET}, seed=seed, device="cpu",
         **{**setting, "learning_rate": rate},
     )  # fmt: skip
 
@@ -144,7 +144,7 @@ def chosen(name: str) -> str:
     found = {
         row.setting: result["value"]
         for row, result in read_results(RESULTS / "value_mode_search.csv").items()
-        if row.agent == agent.searched_as
+        if row.agent == agent.searched_as and row.budget == SEARCH_BUDGET
     }
     return min(found, key=lambda setting: found[setting]) if found else as_text(agent.settings[0])
 
