@@ -6,15 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import ClassVar, Generic, TypeVar
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nodepert.agents.config import Config
+from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.window import Situation
 
-__all__ = ["Method", "OnStep"]
+__all__ = ["Method", "OnStep", "check_finite"]
 
 Batch = TypeVar("Batch")
 OnStep = Callable[[Played], bool]
@@ -95,3 +97,14 @@ class Method(ABC, Generic[Batch]):
         Returns:
             What to log, by name; ``"train/loss"`` is averaged over the updates between two logs.
         """
+
+
+def check_finite(prediction: Tensor, lanes: PairedLanes) -> None:
+    """Raises NonFiniteError where a prediction, shape (N, d), is not finite."""
+    lost = ~np.isfinite(prediction.cpu().numpy()).all(axis=1)  # on so few numbers numpy is faster
+    if lost.any():
+        raise NonFiniteError(
+            f"the prediction for lane {int(lost.argmax())} is not finite after env step "
+            f"{lanes.env_steps}: the weights have diverged or the observation is not finite; try a "
+            "smaller learning_rate"
+        )

@@ -22,10 +22,9 @@ from nodepert.agents.errors import ConfigError, PairingError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.resting import one_episode_each
 from nodepert.agents.lanes.rollout import PairedLanes, Played
-from nodepert.agents.methods.base import Method, OnStep
+from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration
 from nodepert.agents.methods.held_noise import both_signs, minimum_norm_errors, output_gradient
-from nodepert.agents.methods.score import check_finite
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import Step
 from nodepert.agents.policies import FeedbackPolicy

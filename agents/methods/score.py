@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from nodepert.agents.config import Config
-from nodepert.agents.errors import ConfigError, NonFiniteError
+from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.methods.advantages import clipped_surrogate, generalised_advantages
-from nodepert.agents.methods.base import Method, OnStep
+from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration
 from nodepert.agents.methods.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.metrics import weight_alignment
@@ -28,7 +28,7 @@ from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
 
-__all__ = ["Score", "check_finite"]
+__all__ = ["Score"]
 
 DEFAULT_STEPS = 128
 DEFAULT_MAX_GRAD_NORM = 0.5
@@ -275,14 +275,3 @@ def record(network: Network, inputs: Tensor, state: Tensor | None, started: Tens
 def predictions(steps: list[Step]) -> Tensor:
     """What a network said at each step, shape (L, S, d), apart from how it came to it."""
     return torch.stack([step.prediction.detach() for step in steps])
-
-
-def check_finite(prediction: Tensor, lanes: PairedLanes) -> None:
-    """Raises NonFiniteError where a prediction on the CPU, shape (N, d), is not finite."""
-    lost = ~np.isfinite(prediction.numpy()).all(axis=1)
-    if lost.any():
-        raise NonFiniteError(
-            f"the prediction for lane {int(lost.argmax())} is not finite after env step "
-            f"{lanes.env_steps}: the weights have diverged or the observation is not finite; try a "
-            "smaller learning_rate"
-        )

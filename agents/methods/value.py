@@ -20,9 +20,8 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.methods.action_values import one_step_returns, softmax_choice, value_error
-from nodepert.agents.methods.base import Method, OnStep
+from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.replay_buffer import ReplayBuffer, Transitions, VectorStep
-from nodepert.agents.methods.score import check_finite
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.window import Situation
