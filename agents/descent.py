@@ -105,18 +105,17 @@ class Descent:
             count: How many of the T · N rows count.
             update: Which update this is, from 1.
         """
-        self.take(steps, self.network.carry_down(steps, error), count, update)
+        self.take(steps, self.network.carry_down(steps, error / count), update)
 
-    def take(self, steps: Sequence[Step], gradients: list[Tensor], count: int, update: int) -> None:
+    def take(self, steps: Sequence[Step], gradients: list[Tensor], update: int) -> None:
         """One step of W and B, and the end of what the layers remember.
 
         Args:
             steps: What the network recorded.
-            gradients: Of the forward weights, summed over what counts.
-            count: How many rows that were.
+            gradients: Of the forward weights, means over what counts.
             update: Which update this is, from 1.
         """
-        self._set_gradients(gradients, count)
+        self._set_gradients(gradients)
         learn_from_update(self.network, self.update_rules)
         if self.cadence.forward_due(update):
             self.optimizer.step()
@@ -128,9 +127,8 @@ class Descent:
             self._step_feedback()
         self.network.forget_calls()
 
-    def _set_gradients(self, gradients: list[Tensor], count: int) -> None:
-        """From sums to means, at most so long."""
-        torch._foreach_mul_(gradients, 1 / count)
+    def _set_gradients(self, gradients: list[Tensor]) -> None:
+        """At most so long."""
         for weight, gradient in zip(self.network.forward_weights, gradients, strict=True):
             weight.grad = gradient
         if self.max_grad_norm is not None:

@@ -164,9 +164,10 @@ def make_noise(config: Config, hidden_layers: int) -> NodeNoise:
             f"node_std={config.node_std!r}: expected one number, or one for each of the "
             f"{hidden_layers} hidden layers"
         )
-    if config.node_noise == "sparse":
+    kind = config.node_noise or RULES[config.rule].noise
+    if kind == "sparse":
         return Sparse(stds, config.node_probability, config.authors_scaling)
-    return NOISES[config.node_noise](stds)
+    return NOISES[kind](stds)
 
 
 def make_optimizer(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.feedback import LossRule, ResponseRule, UpdateRule
+from nodepert.agents.maths import gaussian_spread
 from nodepert.agents.networks import FeedbackLayer, Network, Step
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.window import Window
@@ -30,22 +31,18 @@ def learn_from_response(
         for layer, _ in network.readers(i):
             if layer.feedback is None:
                 continue
-            xi = noise.sample((trials(layer, steps), *network.hidden_shapes[i]), i, generator)
+            shape, answer = network.hidden_shapes[i], steps[0].calls[layer].output  # [N, n_out, …]
+            samples, patches = len(answer) * len(steps), math.prod(answer.shape[2:])
+            if patches == 1:
+                xi = noise.sample((noise.trials(samples, shape), *shape), i, generator)
+                largest = noise.largest(xi, i)
+            else:  # a few samples determine B where each has many patches
+                few = min(samples, math.ceil(2 * layer.weight[0].numel() / patches))
+                xi = noise.sample((few, *shape), i, generator)
+                largest = gaussian_spread(layer.patches(xi))
             response, feedback = layer.respond(xi), layer.feedback.flatten(1)
-            gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response))
+            gradient = rule.gradient(feedback, layer.patches(xi), layer.rows(response), largest)
             layer.feedback.grad = gradient.view_as(layer.feedback)
-
-
-def trials(layer: FeedbackLayer, steps: Sequence[Step]) -> int:
-    """On how many samples to try noise: all, but a few determine B where each has many patches.
-
-    A dense layer needs all: B that follows W less closely feeds oscillations of W.
-    """
-    answer = steps[0].calls[layer].output  # [N, n_out, …]
-    samples, patches = len(answer) * len(steps), math.prod(answer.shape[2:])
-    if patches == 1:
-        return samples
-    return min(samples, math.ceil(2 * layer.weight[0].numel() / patches))
 
 
 def learn_from_update(network: Network, rules: Sequence[UpdateRule]) -> None:

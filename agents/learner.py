@@ -88,9 +88,10 @@ class Learner:
             learn_from_loss(network, descent.loss_rules, descent.noise, window, changes)
             if regressor is not error:
                 gradients = network.carry_down(window.steps, error)
+            torch._foreach_mul_(gradients, 1 / window.count)
+            descent.take(window.steps, gradients, update)
         else:
-            gradients = network.carry_down(window.steps, error)
-        descent.take(window.steps, gradients, window.count, update)
+            descent.step(window.steps, error, window.count, update)
         if self.replay is not None and update > descent.cadence.warmup:
             self.replay.take_in(window)
             for step, stored_error in self.replay.minibatches(network):

@@ -7,6 +7,7 @@ loss, ``B`` feedback weights of the shape of ``W``.
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -17,10 +18,12 @@ from nodepert.agents.errors import NonFiniteError
 __all__ = [
     "angle_degrees",
     "gaussian_probes",
+    "gaussian_spread",
     "least_squares_error",
     "loss_feedback_gradient",
     "node_perturbation",
     "orthogonal_probes",
+    "orthogonal_rows",
     "relative_error",
     "response_feedback_gradient",
     "ridge_feedback",
@@ -76,7 +79,7 @@ def least_squares_error(changes: Tensor, probes: Tensor) -> Tensor:
     count, dim = probes.shape[1:]
     squared = probes.square().sum(-1)  # [N, K], the same for all K of one context
     # Σ_k δ_k ξ_k / ‖ξ_k‖²: least squares for orthogonal directions.
-    total = torch.einsum("nk,nkd->nd", changes / squared, probes)
+    total = ((changes / squared)[:, :, None] * probes).sum(1)
     if count < dim:
         return dim / count * total
     full, rest = divmod(count, dim)
@@ -99,30 +102,71 @@ def node_perturbation(changes: Tensor, noise: Tensor, variance: float) -> Tensor
     return changes.unsqueeze(-1) * noise / variance
 
 
+def orthogonal_rows(count: int, width: int, std: float, generator: torch.Generator) -> Tensor:
+    """Directions of length std·√n that are orthogonal, up to n of them; further ones repeat.
+
+    Rows of the n × n cosine transform (DCT-IV), from a random one on, with random signs of their
+    columns: a random basis at the cost of its entries.
+
+    Returns:
+        ξ, shape (count, n), with E[ξ ξᵀ] = std² I for each row.
+    """
+    device = generator.device
+    start = torch.randint(width, (1,), generator=generator, device=device)
+    signs = torch.randint(2, (width,), generator=generator, device=device) - 0.5
+    chosen = (torch.arange(count, device=device) + start) % width
+    few = width <= KEPT
+    rows = kept_cosine_rows(width, device)[chosen] if few else cosine_rows(chosen, width)
+    return rows.mul_(signs * (math.sqrt(8) * std))
+
+
+def cosine_rows(rows: Tensor, width: int) -> Tensor:
+    """cos(π (k + ½)(j + ½) / n) for some k, shape (R,), and all j, shape (R, n)."""
+    column = torch.arange(0.5, width, device=rows.device) * (math.pi / width)
+    return torch.outer(rows + 0.5, column).cos_()
+
+
+KEPT = 512
+"""Up to this width all rows are kept, since computing them takes longer than using them."""
+
+
+@functools.lru_cache(maxsize=16)
+def kept_cosine_rows(width: int, device: torch.device) -> Tensor:
+    """All n rows, computed once."""
+    return cosine_rows(torch.arange(width, device=device), width)
+
+
 # Learning the feedback weights --------------------------------------------------------------
 
 
-def response_feedback_gradient(feedback: Tensor, noise: Tensor, response: Tensor) -> Tensor:
+def gaussian_spread(noise: Tensor) -> Tensor:
+    """The largest eigenvalue that ξᵀξ has for Gaussian noise ξ (R, n) (Marchenko & Pastur 1967)."""
+    flat = noise.flatten()
+    rows, width = noise.shape
+    return torch.dot(flat, flat) / len(flat) * (math.sqrt(rows) + math.sqrt(width)) ** 2
+
+
+def response_feedback_gradient(
+    feedback: Tensor, noise: Tensor, response: Tensor, largest: Tensor | float
+) -> Tensor:
     """Normalised least-mean-squares gradient of Δz ≈ ξ Bᵀ.
 
-    The weight mirror (Akrout et al. 2019) as least squares. The divisor is the largest eigenvalue
-    that ξᵀξ has for Gaussian noise (Marchenko–Pastur), so that a step of 1 is stable at any size.
+    The weight mirror (Akrout et al. 2019) as least squares. Divided by the largest eigenvalue of
+    ξᵀξ, so that a step of 1 is stable at any size; in the directions of orthogonal rows of one
+    length it is exact.
 
     Args:
         feedback: B, shape (n_out, n_in).
         noise: ξ, change of the layer's input, shape (R, n_in).
         response: Δz, change of the layer's output, shape (R, n_out).
+        largest: Eigenvalue of ξᵀξ, or a bound of it.
 
     Returns:
         The gradient, of B's shape; zero where there was no noise.
     """
-    rows, width = noise.shape
     residual = torch.addmm(response, noise, feedback.t(), alpha=-1)  # Δz − ξ Bᵀ, [R, n_out]
-    flat = noise.flatten()
-    variance = torch.dot(flat, flat) / len(flat)
-    largest = variance * (math.sqrt(rows) + math.sqrt(width)) ** 2
     tiny = torch.finfo(noise.dtype).tiny
-    return (residual.t() @ noise).div_(-largest - tiny)
+    return residual.mul_(-1 / (largest + tiny)).t() @ noise
 
 
 def loss_feedback_gradient(error_above: Tensor, mismatch: Tensor) -> Tensor:

@@ -30,6 +30,7 @@ from nodepert.agents.files.model_file import (
     check_document,
     config_from_json,
     restore,
+    running_statistics,
     to_parts,
 )
 from nodepert.agents.files.saving import FilePath, read_archive, space_from_json, write_archive
@@ -212,6 +213,7 @@ class NodePerturbation(BaseAlgorithm):
             self._without_double_scaling(), self.policy, self.lr_schedule(1.0), self.generator
         )
         self.memory = self.method.memory
+        self.running_statistics = running_statistics(policy=self.policy, memory=self.memory)
         for name, optimizer in self.method.optimizers.items():
             setattr(self, name, optimizer)
 

@@ -61,8 +61,7 @@ class Window:
     def mean_loss(self) -> float:
         """Over all probes of the steps that count."""
         losses = torch.stack(self.losses)
-        total = torch.einsum("tnm,tn->", losses, self.mask.to(losses.dtype))
-        return float(total) / (self.count * losses.shape[2])
+        return float((losses * self.mask[:, :, None]).sum()) / (self.count * losses.shape[2])
 
 
 def collect(

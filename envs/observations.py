@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Observation", "arrays_of", "blank", "by_lane", "lane_of", "where"]
+__all__ = ["Observation", "arrays_of", "blank", "by_lane", "lane_of", "repeated", "where"]
 
 Observation = NDArray[Any] | dict[str, NDArray[Any]]
 """One row a lane, (N, ...)."""
@@ -43,6 +43,16 @@ def where(mask: NDArray[np.bool_], one: Observation, other: Observation) -> Obse
     chosen = other.copy()
     chosen[mask] = one[mask]  # type: ignore[index]
     return chosen
+
+
+def repeated(observation: Observation, num_lanes: int) -> Observation:
+    """The only lane's observation for many lanes, in new arrays."""
+    if isinstance(observation, dict):
+        return {name: repeated(rows, num_lanes) for name, rows in observation.items()}  # type: ignore
+    if observation.any():
+        return observation.repeat(num_lanes, axis=0)
+    # Zeros come from the operating system when they are read, which nobody may ever do.
+    return np.zeros((num_lanes, *observation.shape[1:]), observation.dtype)
 
 
 def blank(space: gym.Space[Any], num_lanes: int) -> Observation:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from typing import Any
 
 import gymnasium as gym
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from nodepert.envs.base import LossEnv, draw_key, key_of_seed
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
-from nodepert.envs.observations import blank, by_lane, where
+from nodepert.envs.observations import blank, by_lane, repeated, where
 
 __all__ = ["LossVectorEnv"]
 
@@ -69,7 +68,7 @@ class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self.observation_space = batch_space(env.observation_space, self.num_envs)
         self.action_space = batch_space(env.action_space, self.num_envs)
         self.action_scale = env.action_scale
-        self._blank = blank(env.observation_space, self.num_envs)
+        self._blank = blank(env.observation_space, 1)
         self._lanes = Lanes(env, self.num_envs)
         self._seeded = False
 
@@ -163,7 +162,7 @@ class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         done = terminated | truncated
         if not done.any():
             return self._lanes.observe(), rewards, terminated, truncated, masked(info, ~resetting)
-        shown = deepcopy(self._blank)  # terminated lanes show this
+        shown = repeated(self._blank, self.num_envs)  # terminated lanes show this
         if not terminated.all():
             shown = where(~terminated, self._lanes.observe(), shown)
         if self.autoreset_mode is not AutoresetMode.SAME_STEP:

@@ -68,8 +68,11 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
     """γ of the rule loss_ridge: B = (V + γI)⁻¹ S."""
     forgetting: float = 1.0
     """What loss_ridge multiplies V and S by before each update; 1 keeps all that was seen."""
-    node_noise: Annotated[str, tyro.conf.arg(metavar="{" + ",".join(NOISES) + "}")] = "gaussian"
-    """Kind of the noise on hidden nodes: a name in nodepert.agents.node_noise.NOISES."""
+    node_noise: Annotated[
+        str | None, tyro.conf.arg(metavar="{" + ",".join(("None", *NOISES)) + "}")
+    ] = None
+    """Kind of the noise on hidden nodes: a name in nodepert.agents.node_noise.NOISES. Default: the
+    rule's own, orthogonal for those that learn from the next layer's response, else gaussian."""
     node_std: float | tuple[float, ...] = 0.1
     """c of the noise on hidden nodes from which feedback weights are learned: one for all hidden
     layers, or one for each."""
@@ -126,7 +129,7 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
         check_choice(self, "credit", get_args(Credit))
         check_choice(self, "residual", get_args(Residual))
         check_choice(self, "rule", RULES)
-        check_choice(self, "node_noise", NOISES)
+        check_choice(self, "node_noise", (*NOISES, None))
         check_choice(self, "node_baseline", BASELINES)
         check_choice(self, "optimizer", get_args(Optimizer))
         check_choice(self, "lr_schedule", get_args(Schedule))

@@ -28,6 +28,8 @@ class FeedbackRule(nn.Module, ABC):
     optimizer: ClassVar[str] = "sgd"
     learning_rate: ClassVar[float] = 0.0
     """Recommended optimiser and step size of the feedback weights."""
+    noise: ClassVar[str] = "gaussian"
+    """Recommended node noise."""
     hyperparameters: ClassVar[tuple[str, ...]] = ()
     """Fields of the config that the constructor takes."""
 
@@ -39,15 +41,19 @@ class ResponseRule(FeedbackRule):
     """Learns B from how the next layer answers to noise on this one. Costs no env step."""
 
     path: ClassVar[Path] = "feedback"
+    noise: ClassVar[str] = "orthogonal"
 
     @abstractmethod
-    def gradient(self, feedback: Tensor, noise: Tensor, response: Tensor) -> Tensor:
+    def gradient(
+        self, feedback: Tensor, noise: Tensor, response: Tensor, largest: Tensor | float
+    ) -> Tensor:
         """The gradient for B.
 
         Args:
             feedback: B, shape (n_out, n_in).
             noise: ξ, change of the layer's input, shape (R, n_in).
             response: Δz, change of the layer's output, shape (R, n_out).
+            largest: Eigenvalue of ξᵀξ, or a bound of it.
         """
 
 

@@ -15,6 +15,8 @@ class Response(ResponseRule):
 
     learning_rate = 1.0
 
-    def gradient(self, feedback: Tensor, noise: Tensor, response: Tensor) -> Tensor:
+    def gradient(
+        self, feedback: Tensor, noise: Tensor, response: Tensor, largest: Tensor | float
+    ) -> Tensor:
         """See :func:`nodepert.agents.maths.response_feedback_gradient`."""
-        return response_feedback_gradient(feedback, noise, response)
+        return response_feedback_gradient(feedback, noise, response, largest)

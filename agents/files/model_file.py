@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError
@@ -37,6 +37,7 @@ __all__ = [
     "config_to_json",
     "options_to_json",
     "restore",
+    "running_statistics",
     "to_parts",
 ]
 
@@ -113,13 +114,21 @@ def options_to_json(policy: FeedbackPolicy) -> dict[str, Any]:
     return {name: value for name, value in options.items() if jsonable(value) is value}
 
 
+def running_statistics(**parts: nn.Module) -> dict[str, RunningStatistics]:
+    """Those in a model's parts, by the names that a file has for them."""
+    return {
+        f"{part}.{path}": module
+        for part, whole in parts.items()
+        for path, module in whole.named_modules()
+        if isinstance(module, RunningStatistics)
+    }
+
+
 def _statistics(model: NodePerturbation) -> dict[str, Tensor]:
     """The running statistics, which change as the model plays."""
     return {
-        f"{part}.{path}.{name}": tensor
-        for part in ("policy", "memory")
-        for path, module in getattr(model, part).named_modules()
-        if isinstance(module, RunningStatistics)
+        f"{path}.{name}": tensor
+        for path, module in model.running_statistics.items()
         for name, tensor in module.state_dict().items()
     }
 

@@ -188,10 +188,10 @@ class Episode(Method[Pairs]):
         steps, nodes, valid = self._again(batch)
         gradient = output_gradient(batch.returns, batch.held, batch.std)
         errors = minimum_norm_errors(gradient, nodes, valid)
-        gradients = network.carry_down(steps, errors)
+        gradients = network.carry_down(steps, errors / count)
         # The output layer has the whole of G, also what no error explains.
-        gradients[-2:] = [count * gradient[:, :-1], count * gradient[:, -1]]
-        self.descent.take(steps, gradients, count, update)
+        gradients[-2:] = [gradient[:, :-1], gradient[:, -1]]
+        self.descent.take(steps, gradients, update)
         self.policy.observe(batch.shown)
         logged = {
             "train/loss": -float(batch.returns.sum()) / count,

@@ -43,9 +43,8 @@ class Maker:
     def __call__(self, **intervals: int) -> NodePerturbation:
         """The paper's network on MNIST."""
         env = gym.make("MNIST-v0", expose_gradient=self.credit == "given")
-        config = replace(
-            preset_for("MNIST-v0", "paper").config, credit=self.credit, rule=self.rule, **intervals
-        )
+        paper = replace(preset_for("MNIST-v0", "paper").config, node_noise="gaussian")
+        config = replace(paper, credit=self.credit, rule=self.rule, **intervals)
         # Contexts of its own for each learner.
         seed = 2 * self.seed + (intervals.get("forward_interval") == 0)
         return NodePerturbation("MlpPolicy", env, config, seed=seed)

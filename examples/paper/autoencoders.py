@@ -97,8 +97,8 @@ METHODS: dict[str, Method] = {
         adam("loss", 3.5, 5e-4, **CLEAN), B_BY_ADAM,
         feedback_learning_rate=B_ADAM, node_std=NOISE,
     ),
-    "response, Adam": adam("response", 3.0),
-    "scalar: response": adam("response", 7.5, column=SCALAR),
+    "response, Adam": adam("response", 3.0, node_noise="gaussian"),
+    "scalar: response": adam("response", 7.5, column=SCALAR, node_noise="gaussian"),
     "scalar: node perturbation": also(
         adam("loss", 9.5, column=SCALAR), B_BY_ADAM, feedback_learning_rate=B_ADAM
     ),

@@ -30,7 +30,7 @@ TARGET, BUDGET = 0.012, 2_400_000
 LAYERS = {2: "second convolution", 3: "dense layer", 4: "output"}
 RULES: dict[str, dict[str, dict[str, Any]]] = {
     "scalar": {
-        "response": {},
+        "response": {"node_noise": "gaussian"},
         "fixed": {"learning_rate": 3e-4},
         "backprop": {},
         # As many probes as outputs: its regression needs a low-noise error.
@@ -38,7 +38,7 @@ RULES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "given": {
         "backprop": {},
-        "response": {},
+        "response": {"node_noise": "gaussian"},
         "loss": {"node_baseline": "clean", "feedback_learning_rate": 1e-2},
         "sign_symmetric": {},
         "fixed": {"learning_rate": 3e-4},

@@ -41,11 +41,11 @@ GIVEN: dict[str, Changes] = {
     "feedback alignment": {"rule": "fixed"},
     "backprop": {"rule": "backprop"},
     "matched": {"rule": "matched"},
-    "response": {"rule": "response"},
+    "response": {"rule": "response", "node_noise": "gaussian"},
     "forgetting": {**PAPER, "forgetting": 0.9995},
 }
 SCALAR: dict[str, Changes] = {
-    "response": {"rule": "response"},
+    "response": {"rule": "response", "node_noise": "gaussian"},
     "feedback alignment": {"rule": "fixed"},
     "backprop": {"rule": "backprop"},
     "matched": {"rule": "matched"},

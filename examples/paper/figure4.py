@@ -64,7 +64,7 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "scalar": {
         "BPTT": {"rule": "backprop"},
-        "response": {"rule": "response"},
+        "response": {"rule": "response", "node_noise": "gaussian"},
         "loss": {**PERTURBED, "node_baseline": "antithetic"},
         "feedback alignment": {"rule": "fixed"},
     },

@@ -89,6 +89,7 @@ def agent(
             **CREDITS[credit],
             net_arch=(size.width,) * (size.depth - 1),
             activation="tanh",
+            node_noise="gaussian",
             node_std=NODE_STD,
             # Adam's, for the rules that learn from the loss: B's entries are of size 1/√width.
             feedback_learning_rate=3e-3 * per_weight(size) if rule.startswith("loss") else None,

@@ -7,6 +7,7 @@ from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.maths import (
     angle_degrees,
     gaussian_probes,
+    gaussian_spread,
     least_squares_error,
     loss_feedback_gradient,
     node_perturbation,
@@ -145,7 +146,9 @@ def test_response_rule_is_stable_at_step_one(generator, rows, n_in, n_out, std):
         noise = gaussian_probes((rows, n_in), std, generator)
         response = noise @ weight.t()
         before = (response - noise @ feedback.t()).norm()
-        feedback = feedback - response_feedback_gradient(feedback, noise, response)
+        feedback = feedback - response_feedback_gradient(
+            feedback, noise, response, gaussian_spread(noise)
+        )
         after = (response - noise @ feedback.t()).norm()
         assert after <= before * 1.05 + 1e-4 * std
     assert (weight - feedback).norm() <= distance * 1.01
@@ -155,7 +158,7 @@ def test_response_rule_is_stable_at_step_one(generator, rows, n_in, n_out, std):
 
 def test_response_rule_without_noise_is_zero():
     feedback = torch.ones(3, 4)
-    gradient = response_feedback_gradient(feedback, torch.zeros(5, 4), torch.zeros(5, 3))
+    gradient = response_feedback_gradient(feedback, torch.zeros(5, 4), torch.zeros(5, 3), 0.0)
     assert torch.equal(gradient, torch.zeros(3, 4))
 
 

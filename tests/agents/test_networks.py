@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from nodepert.agents import ConfigError
 from nodepert.agents.feedback import Response
-from nodepert.agents.maths import angle_degrees
+from nodepert.agents.maths import angle_degrees, gaussian_spread
 from nodepert.agents.networks import ACTIVATIONS, MLP, RNN, FeedbackLinear, Network, Step
 from nodepert.agents.networks.activations import PASS_BACK
 from nodepert.agents.networks.base import restarted
@@ -86,7 +86,8 @@ def test_response_feedback_converges_to_the_gradient(kind, generator):
             noise = 0.1 * torch.randn(64, layer.weight.shape[1], generator=generator).double()
             with torch.no_grad():
                 response = layer(noise) - layer(torch.zeros_like(noise))
-            layer.feedback -= rule.gradient(layer.feedback, noise, response)
+            largest = gaussian_spread(noise)
+            layer.feedback -= rule.gradient(layer.feedback, noise, response, largest)
         assert angle_degrees(layer.weight.detach(), layer.feedback) < 0.1
     assert distance(gradients(network), gradients(make(kind, "autograd"))) < 1e-3
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nodepert.agents import Config, ConfigError, NodePerturbation
-from nodepert.agents.maths import node_perturbation
+from nodepert.agents.maths import node_perturbation, response_feedback_gradient
 from nodepert.agents.node_noise import NOISES, Sparse
 
 KINDS = {name: (cls(stds=(0.5, 2.0)) if cls is not Sparse else cls((0.5, 2.0), 0.2, False))
@@ -18,8 +18,8 @@ def generator():
 @pytest.mark.parametrize("layer", [0, 1])
 @pytest.mark.parametrize("kind", KINDS)
 def test_covariance_is_the_variance_times_identity(kind, layer):
-    noise = KINDS[kind]
-    xi = noise.sample((40_000, 5), layer, generator())
+    noise, random = KINDS[kind], generator()
+    xi = torch.cat([noise.sample((5, 5), layer, random) for _ in range(8_000)])
     covariance = xi.t() @ xi / len(xi)
     expected = noise.variance(layer) * torch.eye(5)
     torch.testing.assert_close(covariance, expected, rtol=0, atol=0.05 * noise.variance(layer))
@@ -29,7 +29,8 @@ def test_covariance_is_the_variance_times_identity(kind, layer):
 @pytest.mark.parametrize("kind", KINDS)
 def test_estimate_of_a_linear_loss_is_unbiased(kind):
     noise, gradient = KINDS[kind], torch.tensor([1.0, -2.0, 0.5])
-    xi = noise.sample((60_000, 3), 0, generator())
+    random = generator()
+    xi = torch.cat([noise.sample((3, 3), 0, random) for _ in range(8_000)])
     estimate = node_perturbation(xi @ gradient, xi, noise.variance(0))
     error = estimate.std(0) / len(estimate) ** 0.5
     assert ((estimate.mean(0) - gradient).abs() < 4 * error).all()
@@ -42,6 +43,27 @@ def test_lengths():
     torch.testing.assert_close(sphere.flatten(1).norm(dim=1), torch.full((9,), 2.0 * 6**0.5))
     sparse = KINDS["sparse"].sample((4000, 5), 0, generator())
     assert 0.18 < (sparse != 0).float().mean() < 0.22
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 7), (64, 256), (30, 2, 50)])
+def test_orthogonal_noise_is_orthogonal(shape):
+    xi = KINDS["orthogonal"].sample(shape, 1, generator()).flatten(1)
+    expected = xi.shape[1] * 2.0**2 * torch.eye(len(xi))
+    torch.testing.assert_close(xi @ xi.t(), expected, rtol=1e-4, atol=1e-2)
+    assert KINDS["orthogonal"].largest(xi, 1) == pytest.approx(expected[0, 0].item(), rel=1e-4)
+
+
+def test_orthogonal_noise_brings_feedback_a_quarter_of_the_way():
+    """An update is exact in a quarter of all directions; the others stay as they were."""
+    noise, random = KINDS["orthogonal"], generator()
+    weight = torch.randn(2_000, 64, generator=random)
+    xi = noise.sample((noise.trials(1_000, (64,)), 64), 0, random)
+    gradient = response_feedback_gradient(
+        torch.zeros_like(weight), xi, xi @ weight.t(), noise.largest(xi, 0)
+    )
+    left = weight + gradient  # B starts at 0
+    torch.testing.assert_close(left @ xi.t(), torch.zeros(2_000, 16), rtol=0, atol=1e-3)
+    assert left.square().sum() / weight.square().sum() == pytest.approx(0.75, abs=0.02)
 
 
 def test_authors_scaling_drives_feedback_to_p_times_the_weights(tasks):

@@ -204,8 +204,8 @@ def test_new_rule_is_one_class(tasks, monkeypatch):
     class Half(ResponseRule):
         learning_rate = 0.5
 
-        def gradient(self, feedback, noise, response):
-            return response_feedback_gradient(feedback, noise, response)
+        def gradient(self, feedback, noise, response, largest):
+            return response_feedback_gradient(feedback, noise, response, largest)
 
     monkeypatch.setitem(RULES, "half", Half)
     model = make(tasks, "half").learn(64 * 100)
