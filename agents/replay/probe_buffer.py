@@ -14,9 +14,21 @@ Probes = dict[str, Tensor]
 ``centres``, the predictions around which they were tried, [N, d]."""
 
 
+def as_bytes(inputs: Tensor) -> Tensor | None:
+    """Numbers k/255 as k, in bytes; None where some are none such."""
+    whole = inputs.detach().mul(255).round_().clamp_(0, 255)
+    return whole.to(torch.uint8) if torch.equal(whole / 255, inputs) else None
+
+
+def from_bytes(packed: Tensor) -> Tensor:
+    """The numbers that :func:`as_bytes` was given."""
+    return packed.to(torch.get_default_dtype()) / 255
+
+
 class ProbeBuffer(nn.Module):
     """A ring of contexts with their probes; the newest take the place of the oldest.
 
+    Inputs that are whole 255ths, such as pixels, are held in a byte each for as long as all are.
     Its state, which goes into the model file for the sake of exact resumption, is what is filled.
 
     Args:
@@ -32,8 +44,14 @@ class ProbeBuffer(nn.Module):
 
     def add(self, rows: Probes) -> None:
         """Takes in N contexts."""
+        packed = as_bytes(rows["inputs"])
         if not self.columns:
-            self._allocate(rows)
+            self._allocate(rows if packed is None else {**rows, "inputs": packed})
+        if self.columns["inputs"].dtype == torch.uint8:
+            if packed is None:
+                self.columns["inputs"] = from_bytes(self.columns["inputs"])
+            else:
+                rows = {**rows, "inputs": packed}
         count = len(rows["changes"])
         places = (self.position + torch.arange(count)) % self.size
         for name, values in rows.items():
@@ -44,7 +62,10 @@ class ProbeBuffer(nn.Module):
     def draw(self, rows: int, generator: torch.Generator) -> Probes:
         """Contexts at random, with replacement."""
         drawn = torch.randint(self.count, (rows,), generator=generator, device=generator.device)
-        return {name: values[drawn.to(values.device)] for name, values in self.columns.items()}
+        found = {name: values[drawn.to(values.device)] for name, values in self.columns.items()}
+        if found["inputs"].dtype == torch.uint8:
+            found["inputs"] = from_bytes(found["inputs"])
+        return found
 
     def _allocate(self, like: Probes) -> None:
         """Memory is taken up as rows are filled."""

@@ -155,6 +155,19 @@ def test_the_newest_take_the_place_of_the_oldest():
         assert torch.equal(flat, drawn["changes"][:, :1].expand_as(flat)), name
 
 
+def test_pixels_are_held_in_bytes_until_there_are_other_numbers():
+    buffer, pixels = ProbeBuffer(600), torch.arange(256)[:, None].float() / 255
+    shown = {**rows(0, 256), "inputs": pixels}
+    buffer.add(shown)
+    assert buffer.columns["inputs"].dtype == torch.uint8
+    drawn = buffer.draw(400, generator())
+    assert torch.equal(drawn["inputs"][:, 0], pixels[drawn["changes"][:, 0].long(), 0])
+    buffer.add({**rows(256, 1), "inputs": torch.tensor([[-0.3]])})
+    assert buffer.columns["inputs"].dtype == torch.float32
+    assert torch.equal(buffer.columns["inputs"][:256], pixels)
+    assert buffer.columns["inputs"][256] == torch.tensor(-0.3)
+
+
 @pytest.mark.parametrize("count", [4, 12])
 def test_the_buffer_comes_back(count):
     buffer, again, other = ProbeBuffer(10), ProbeBuffer(10), ProbeBuffer(11)
