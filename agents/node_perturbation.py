@@ -34,6 +34,7 @@ from nodepert.agents.files.model_file import (
     to_parts,
 )
 from nodepert.agents.files.saving import FilePath, read_archive, space_from_json, write_archive
+from nodepert.agents.files.shapes import check_policy
 from nodepert.agents.lanes.handover import EnvLike, action_map, check_spaces, identity, vectorise
 from nodepert.agents.lanes.observations import check_readable
 from nodepert.agents.lanes.pairing import can_be_paired
@@ -194,28 +195,31 @@ class NodePerturbation(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         """Creates policy, optimisers and method."""
-        config = self.config
-        method = METHODS[config.credit]
-        self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
         self._setup_lr_schedule()
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space,
-            self.action_space,
-            action_scale=self.action_scale,
-            path=RULES[config.rule].path,
-            critic=method.has_critic,
-            normalize_observation=self._normalizes_observation(),
-            # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
-            generator=torch.Generator().manual_seed(self.generator.initial_seed()),
-            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
-        ).to(self.device)
-        self.method: Method[Any] = method(
+        self.policy = self._make_policy().to(self.device)
+        self.method: Method[Any] = METHODS[self.config.credit](
             self._without_double_scaling(), self.policy, self.lr_schedule(1.0), self.generator
         )
         self.memory = self.method.memory
         self.running_statistics = running_statistics(policy=self.policy, memory=self.memory)
         for name, optimizer in self.method.optimizers.items():
             setattr(self, name, optimizer)
+
+    def _make_policy(self) -> FeedbackPolicy:
+        """The policy with its initial weights, on the CPU."""
+        config = self.config
+        self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
+        return self.policy_class(  # type: ignore[return-value]
+            self.observation_space,
+            self.action_space,
+            action_scale=self.action_scale,
+            path=RULES[config.rule].path,
+            critic=METHODS[config.credit].has_critic,
+            normalize_observation=self._normalizes_observation(),
+            # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
+            generator=torch.Generator("cpu").manual_seed(self.generator.initial_seed()),
+            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
+        )
 
     def _normalizes_observation(self) -> bool:
         """Whether the policy keeps statistics of observations, as far as they are numbers."""
@@ -507,6 +511,7 @@ class NodePerturbation(BaseAlgorithm):
         model.action_scale = document["action_scale"]
         if env is None and document["trained_on"] is not None:
             model.trained_on = tuple(document["trained_on"])
+        check_policy(model, tensors)
         model._setup_model()
         restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
         return model

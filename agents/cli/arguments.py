@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import traceback
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -12,7 +13,8 @@ import gymnasium as gym
 import tyro
 
 import nodepert.envs  # noqa: F401
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.errors import ConfigError, NodepertError
+from nodepert.agents.lanes.guard import explain
 
 __all__ = ["Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
 
@@ -48,8 +50,8 @@ def _literal(text: str) -> Any:
         try:
             value = read(text)
             json.dumps(value)
-        except (SyntaxError, TypeError, ValueError):
-            continue
+        except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+            continue  # the last two: of text that nests too deep to be parsed
         return value
     return text
 
@@ -58,7 +60,7 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     """``gym.make`` with errors in words.
 
     Raises:
-        ConfigError: No such environment, or one that does not take these arguments.
+        ConfigError: No such environment, or one that can't be made with these arguments.
     """
     try:
         return gym.make(env_id, **kwargs)
@@ -71,8 +73,16 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise ConfigError(f"{env_id}: {error}; {_accepted(env_id)}") from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"{env_id}: {error} Is its folder on PYTHONPATH?") from error
-    except gym.error.Error as error:
-        raise ConfigError(f"{env_id}: {error}") from error
+    except NodepertError:
+        raise
+    except (Exception, SystemExit) as error:  # of its module or its constructor
+        raise ConfigError(f"{env_id}: can't be made: {explain(error)} ({_place(error)})") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where in the code an error was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def _accepted(env_id: str) -> str:

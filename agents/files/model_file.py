@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nodepert.agents.config import Config, with_changes
-from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.errors import ConfigError, FileFormatError, NodepertError
 from nodepert.agents.files.checkpoint import (
     optimizer_from_tensors,
     optimizer_to_tensors,
@@ -20,6 +21,7 @@ from nodepert.agents.files.checkpoint import (
     without_prefix,
 )
 from nodepert.agents.files.saving import space_to_json
+from nodepert.agents.files.shapes import check_situation
 from nodepert.agents.lanes.observations import as_bytes, from_bytes
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.policies.features import extractor_name
@@ -165,6 +167,11 @@ def check_document(document: dict[str, Any], path: object) -> None:
             raise FileFormatError(f"{path}: {name} is missing or not valid")
     if not {"net_arch", "activation"} <= set(document["policy_kwargs"]):
         raise FileFormatError(f"{path}: policy_kwargs are not valid")
+    scale = document["action_scale"]
+    if scale is not None and not 0 < scale < math.inf:
+        raise FileFormatError(f"{path}: action_scale={scale}, expected a positive number")
+    if document["config"].get("credit") == "auto":  # it is settled when a model is made
+        raise FileFormatError(f"{path}: config has credit='auto', expected what it stands for")
 
 
 def restore(
@@ -189,12 +196,14 @@ def restore(
         for name in COUNTERS:
             setattr(model, name, int(document["counters"][name]))
         model._context_seeds = document["context_seeds"]
-    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        if force_reset or model._lanes is None or "situation.observation" not in tensors:
+            model._context_seeds = None
+        else:
+            _restore_situation(model, tensors)
+    except NodepertError:
+        raise
+    except (LookupError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(f"the file's parts do not fit together: {error}") from error
-    if force_reset or model._lanes is None or "situation.observation" not in tensors:
-        model._context_seeds = None
-        return
-    _restore_situation(model, tensors)
 
 
 def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> None:
@@ -213,6 +222,7 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
             f"with get_state; expected env to have set_state and {contexts} contexts, it has "
             f"{model._lanes.contexts}. Use force_reset=True to start new episodes"
         )
+    check_situation(model, tensors, contexts)
     arrays = {name: values.cpu().numpy() for name, values in state.items()}
     unsigned = {"keys", "episodes"}
     set_state({k: v.view(np.uint64) if k in unsigned else v for k, v in arrays.items()})

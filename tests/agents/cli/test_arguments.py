@@ -70,8 +70,11 @@ def test_errors_in_words(env_id, kwargs, said):
         make_env(env_id, kwargs)
 
 
-def test_an_environment_s_own_errors_stay():
+def test_an_environment_s_own_errors_are_told_with_their_place():
     gym.register("Broken-v0", entry_point=lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(
+        ConfigError, match=r"division by zero \(.*test_arguments.py, line"
+    ) as caught:
         make_env("Broken-v0", {})
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     gym.registry.pop("Broken-v0")
