@@ -53,6 +53,11 @@ def test_make_env():
     )
 
 
+def test_text_too_deep_to_parse_is_text():
+    deep = "[" * 100_000
+    assert parse_env_kwargs([f"x={deep}"]) == {"x": deep}
+
+
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "said"),
     [
@@ -60,6 +65,8 @@ def test_make_env():
         ("DelayedXOR-v9", {}, "v9"),
         ("not an id", {}, "not an id"),
         ("nowhere:Nope-v0", {}, "PYTHONPATH"),
+        (":", {}, "can't be made"),
+        ("a:b:c", {}, "can't be made"),
         ("DelayedXOR-v0", {"size": 3}, "it takes delay, stream, overwrite, loss"),
         ("nodepert.envs:DelayedXOR-v0", {"size": 3}, "it takes delay, stream"),
         ("CartPole-v1", {"size": 3}, "see its documentation"),

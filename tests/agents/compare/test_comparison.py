@@ -165,6 +165,28 @@ def test_damaged_file_is_named(runs, here, tmp_path, text):
         compare(runs, folder, 1)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("points", []),
+        ("points", [3]),
+        ("points", [{"env_steps": 1, "seconds": 1.0, "metric": "mean_return"}]),
+        ("points", [{"env_steps": 1, "seconds": 1.0, "metric": "mean_return", "value": "x"}]),
+        ("versions", {"python": ["3"]}),
+        ("seed", 2**64),
+        ("agent", "\ud800"),
+    ],
+)
+def test_damaged_values_are_named(make_record, tmp_path, name, value):
+    path = tmp_path / "runs" / "one.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(make_record()))
+    assert len(Folder(tmp_path).records()) == 1
+    path.write_text(json.dumps(make_record(**{name: value})))
+    with pytest.raises(ConfigError, match=rf"one\.json: ({name}|can't be read)"):
+        Folder(tmp_path).records()
+
+
 def test_jobs_and_folder_are_checked(runs, tmp_path):
     with pytest.raises(ConfigError, match="--jobs 0"):
         compare(runs, Folder(tmp_path), 0)
