@@ -547,6 +547,7 @@ class NodePerturbation(BaseAlgorithm):
 
 def check_seed(seed: Any) -> None:
     """Raises ConfigError where a seed is neither None nor a 63-bit integer."""
-    if seed is None or (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
+    numeric = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if seed is None or (numeric and 0 <= seed < 2**63):
         return
     raise ConfigError(f"seed={seed!r}: expected None or an integer from 0 to 2**63 - 1")

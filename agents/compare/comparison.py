@@ -26,6 +26,9 @@ DEFAULT_AGENTS = ("np", "np:fixed", "np:backprop", "ppo", "random")
 QUICK = 50
 """A quick comparison has one seed and this share of the env steps."""
 
+MOST_SEEDS = 10_000
+"""All runs are planned before the first one."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -52,6 +55,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} {value}: expected a positive integer")
+        if self.seeds > MOST_SEEDS:
+            raise ConfigError(f"--seeds {self.seeds}: expected at most {MOST_SEEDS}")
         if not 0 < self.minutes < float("inf"):
             raise ConfigError(f"--minutes {self.minutes}: expected a positive number")
         if not self.agents:

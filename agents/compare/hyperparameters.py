@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 from functools import cache
+from reprlib import repr as shortened
 from typing import Any
 
 import gymnasium as gym
@@ -62,7 +63,9 @@ def read_table(path: pathlib.Path) -> Table:
         raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
     for where, level in ((str(path), table), *_levels(table, str(path))):
         if not isinstance(level, dict):
-            raise ConfigError(f"{where}: expected agent: environment: settings, got {level!r}")
+            raise ConfigError(
+                f"{where}: expected agent: environment: settings, got {shortened(level)}"
+            )
     return table
 
 
@@ -81,7 +84,9 @@ def check_plain(table: Any) -> None:
         elif isinstance(one, list):
             open_ends += one
         elif not isinstance(one, str | int | float | None):
-            raise ValueError(f"{one!r}: expected text, numbers, lists, and mappings with text keys")
+            raise ValueError(
+                f"{shortened(one)}: expected text, numbers, lists, mappings with text keys"
+            )
         elif isinstance(one, int) and abs(one) >= 2**63:
             raise ValueError("an integer of more than 64 bits")
 

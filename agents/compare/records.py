@@ -106,7 +106,7 @@ def read_record(path: pathlib.Path) -> Record:
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: can't be read: {error}; without it, it is run again") from error
     for name, types in FIELDS.items():
-        if not isinstance(record, dict) or not _fits(record.get(name), types):
+        if not isinstance(record, dict) or not _fits(record.get(name, ...), types):
             raise ConfigError(f"{path}: {name} is missing or not valid; expected a finished run")
     for name, valid in (
         ("points", record["points"] and all(map(_is_point, record["points"]))),

@@ -170,7 +170,7 @@ def check_document(document: dict[str, Any], path: object) -> None:
     scale = document["action_scale"]
     if scale is not None and not 0 < scale < math.inf:
         raise FileFormatError(f"{path}: action_scale={scale}, expected a positive number")
-    if document["config"].get("credit") == "auto":  # it is settled when a model is made
+    if document["config"].get("credit", "auto") == "auto":  # it is settled when a model is made
         raise FileFormatError(f"{path}: config has credit='auto', expected what it stands for")
 
 

@@ -70,6 +70,7 @@ def test_quick_plan(envs):
     [
         ({"steps": 0}, "--steps 0"),
         ({"seeds": 0}, "--seeds 0"),
+        ({"seeds": 2**63}, "--seeds 9"),
         ({"evaluations": 0}, "--evaluations 0"),
         ({"minutes": 0}, "--minutes 0"),
         ({"minutes": float("inf")}, "--minutes inf"),
@@ -174,6 +175,7 @@ def test_damaged_file_is_named(runs, here, tmp_path, text):
         ("points", [{"env_steps": 1, "seconds": 1.0, "metric": "mean_return", "value": "x"}]),
         ("versions", {"python": ["3"]}),
         ("seed", 2**64),
+        ("cut", "missing"),
         ("agent", "\ud800"),
     ],
 )
