@@ -107,6 +107,10 @@ class SB3VecEnv(VecEnv):
             }
         return infos
 
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A frame of each lane, for ``render()`` and SB3's ``VecVideoRecorder``."""
+        return cast(Sequence[NDArray[np.uint8]], self.venv.render())
+
     def close(self) -> None:
         """Closes the vector environment."""
         self.venv.close()
@@ -195,6 +199,10 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
                 one = {"final_info": one, "final_obs": final}
             info = self._add_info(info, one, lane)
         return shown, np.asarray(rewards, np.float64), dones & ~truncated, truncated, info
+
+    def render(self) -> tuple[Any, ...]:
+        """A frame of each lane, in the mode ``"rgb_array"``."""
+        return tuple(self.venv.get_images())
 
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the wrapped environment."""
