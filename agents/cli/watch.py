@@ -66,7 +66,7 @@ def watch(arguments: WatchArguments) -> None:
                 time.sleep(arguments.every)
         except KeyboardInterrupt:
             pass
-    print(f"picture: {folder.dashboard}")
+    print(f"\npicture: {folder.dashboard}")
 
 
 def table(name: str, curves: Mapping[str, Curve], ended: bool) -> Table:
