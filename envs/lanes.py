@@ -134,7 +134,8 @@ class Lanes:
         context = {name: values[lane : lane + 1] for name, values in self._context.items()}
         known = min(int(self.steps[lane]), len(self._played))
         last = [actions[lane] for actions in self._played][len(self._played) - known :]
-        frame = task.render_frame(context, np.reshape(last, (known, *task.action_space.shape)))  # type: ignore[misc]
+        actions = np.reshape(last, (known, *(task.action_space.shape or ())))
+        frame = task.render_frame(context, actions)
         shape, dtype = np.shape(frame), getattr(frame, "dtype", None)
         if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
             raise ContractError(

@@ -54,10 +54,8 @@ class RunFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
-        events = self.path.glob("events.out.tfevents.*")
-        for file in (
-            self.result, self.progress, self.curve, self.model, self.dashboard, *events
-        ):  # fmt: skip
+        files = (self.result, self.progress, self.curve, self.model, self.dashboard)
+        for file in (*files, *self.path.glob("events.out.tfevents.*")):  # TensorBoard's
             file.unlink(missing_ok=True)
 
     def write_result(self, result: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.cli.watch import sparkline
 
 XOR = ("train", "DelayedXOR-v0", "--out", "run", "--steps", 400, "--evaluations", 2)
@@ -19,7 +20,7 @@ def test_a_run_that_has_ended(run, tmp_path):
                   "alignment/weight_angle_2", "picture: run/watch.png"):  # fmt: skip
         assert shown in done.out
     assert (tmp_path / "run/watch.png").read_bytes().startswith(b"\x89PNG")
-    assert run(*XOR, "--overwrite").code == 0
+    RunFolder(tmp_path / "run", overwrite=True).create()
     assert not (tmp_path / "run/watch.png").exists(), "a picture of another run"
 
 
