@@ -208,6 +208,9 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
         """Closes the wrapped environment."""
         self.venv.close()
 
+    def __del__(self) -> None:
+        """Leaves the wrapped environment open, where Gymnasium 1.1 would close it."""
+
 
 def observation_of(observations: Any, lane: Any) -> Any:
     """A copy of one lane's observation, an array or a dict of arrays."""

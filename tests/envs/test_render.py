@@ -54,8 +54,9 @@ class Dot(Undrawn):
 
 
 def test_one_method_gives_the_render_modes():
-    assert Undrawn.metadata == {"render_modes": []}
-    assert Dot.metadata == {"render_modes": ["human", "rgb_array"], "render_fps": 4}
+    assert Undrawn.metadata["render_modes"] == []
+    assert Dot.metadata["render_modes"] == ["human", "rgb_array"]
+    assert Dot.metadata["render_fps"] == 4
     env = Dot(render_mode="rgb_array")
     env.reset(seed=0)
     assert not env.render().any()
