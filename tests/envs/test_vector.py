@@ -122,7 +122,7 @@ class TestAutoreset:
 
     @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
     def test_gymnasiums_wrappers(self, mode):
-        """As around SyncVectorEnv; Gymnasium before 1.2 counts a step less in SAME_STEP."""
+        """As around SyncVectorEnv; Gymnasium 1.1 counts a step less in SAME_STEP."""
         native = DelayedXOR.vector(4, autoreset_mode=mode)
         queues = []
         for lanes in (native, SyncVectorEnv([DelayedXOR] * 4, autoreset_mode=mode)):

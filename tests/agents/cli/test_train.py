@@ -86,7 +86,7 @@ def test_run_leaves_result_log_curve_and_model(run, tmp_path, env, metric, shown
     logged = model.policy.network.layers[1]
     assert float(rows[-1]["weights/norm_2"]) == pytest.approx(logged.weight.norm().item())
     assert float(rows[-1]["alignment/weight_angle_2"]) == pytest.approx(
-        angle_degrees(logged.weight, logged.feedback), abs=0.01
+        angle_degrees(logged.weight.detach(), logged.feedback.detach()), abs=0.01
     )
 
 
