@@ -14,6 +14,7 @@ from nodepert.agents.cli.compare import CompareArguments, compare_agents
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
 from nodepert.agents.cli.train import TrainArguments, default_arguments, train
+from nodepert.agents.cli.watch import WatchArguments, watch
 from nodepert.agents.errors import NodepertError
 
 __all__ = ["main"]
@@ -23,6 +24,7 @@ usage: nodepert COMMAND ...
 
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
   nodepert evaluate MODEL        score a saved model
+  nodepert watch DIR             show the curves of a run, while it trains or afterwards
   nodepert check ENV             say what is wrong with an environment, and how it can be learned
   nodepert compare ENV ...       compare agents with the same env steps for all
   nodepert envs                  list the environments that come with nodepert
@@ -41,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(parse_train(rest))
         elif command == "evaluate":
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
+        elif command == "watch":
+            watch(tyro.cli(WatchArguments, args=rest, prog="nodepert watch"))
         elif command == "check":
             check(tyro.cli(CheckArguments, args=rest, prog="nodepert check"))
         elif command == "compare":

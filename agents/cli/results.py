@@ -33,6 +33,7 @@ class RunFolder:
         self.progress = path / "progress.csv"
         self.curve = path / "curve.png"
         self.model = path / "model.zip"
+        self.dashboard = path / "watch.png"
 
     def create(self) -> None:
         """Makes the folder, without the files of an earlier run.
@@ -53,7 +54,8 @@ class RunFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
-        for file in (self.result, self.progress, self.curve, self.model):
+        files = (self.result, self.progress, self.curve, self.model, self.dashboard)
+        for file in (*files, *self.path.glob("events.out.tfevents.*")):  # TensorBoard's
             file.unlink(missing_ok=True)
 
     def write_result(self, result: dict[str, Any]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pathlib
+import shlex
 import time
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -19,8 +21,9 @@ from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, LaneError
 from nodepert.agents.evaluation import Score, evaluate
 from nodepert.agents.files.model_file import config_to_json, options_to_json
+from nodepert.agents.metrics import weight_alignment, weight_norms
 from nodepert.agents.node_perturbation import NodePerturbation
-from nodepert.agents.plots import plot_curve, read_columns
+from nodepert.agents.plots import plot_curve, read_curves
 from nodepert.agents.presets import preset_for
 from nodepert.agents.versions import versions
 
@@ -57,6 +60,8 @@ class TrainArguments:
     """Of torch on the CPU; more help only wide networks."""
     evaluations: int = 20
     """How often to score and save the model, at equal distances; the last score is the result."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Log for TensorBoard, too: `tensorboard --logdir runs` then shows the runs in that folder."""
 
 
 def default_arguments(env: str, preset: str) -> TrainArguments:
@@ -108,8 +113,13 @@ class Evaluations(BaseCallback):
     def evaluate(self) -> None:
         """One score."""
         self.score = evaluate(self.model, self.arguments.env, self.env_kwargs)
-        self.logger.record(f"eval/{self.score.metric}", self.score.value)
         assert isinstance(self.model, NodePerturbation)
+        network = self.model.policy.network
+        self.logger.record(f"eval/{self.score.metric}", self.score.value)
+        for name, value in weight_alignment(network).items():
+            self.logger.record(f"alignment/{name}", value)
+        for name, value in weight_norms(network).items():
+            self.logger.record(f"weights/{name}", value)
         self.model.dump_logs()
         self.model.save(self.folder.model)
 
@@ -136,10 +146,11 @@ def train(arguments: TrainArguments) -> None:
     if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
         model.trained_on = (env.spec.id, env_kwargs)
     print(describe(model, arguments))
+    print(f"Its curves, from another terminal: nodepert watch {shlex.quote(str(folder.path))}")
     folder.create()
     evaluations = Evaluations(arguments, env_kwargs, folder)
     started = time.perf_counter()
-    learn(model, arguments.steps, evaluations, folder)
+    learn(model, arguments, evaluations, folder)
     seconds = time.perf_counter() - started
     score = evaluations.score
     assert score is not None
@@ -156,7 +167,7 @@ def train(arguments: TrainArguments) -> None:
             "versions": versions(),
         }
     )
-    curve = read_columns(folder.progress, "time/total_timesteps", f"eval/{score.metric}")
+    curve = read_curves(folder.progress)[f"eval/{score.metric}"]
     plot_curve(folder.curve, *curve, score.metric, f"{arguments.env}, {model.config.rule}")
     print(summary(score, model.num_timesteps, seconds, folder, arguments))
 
@@ -170,18 +181,23 @@ def check(arguments: TrainArguments) -> None:
         raise ConfigError(f"--seed {arguments.seed}: expected an integer from 0 to {2**32 - 1}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch finds no such device here; expected cpu or auto")
+    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("--tensorboard: there is no TensorBoard; pip install tensorboard")
 
 
-def learn(model: NodePerturbation, steps: int, evaluations: Evaluations, folder: RunFolder) -> None:
+def learn(
+    model: NodePerturbation, arguments: TrainArguments, evaluations: Evaluations, folder: RunFolder
+) -> None:
     """Trains. Where that fails, what was written stays, unless nothing was learned yet.
 
     Raises:
         LaneError: The environment failed; the model was saved as it was before that.
     """
-    model.set_logger(configure(str(folder.path), ["csv"]))
+    formats = ["csv", "tensorboard"] if arguments.tensorboard else ["csv"]
+    model.set_logger(configure(str(folder.path), formats))
     bar = ProgressBarCallback()
     try:
-        model.learn(steps, callback=[evaluations, bar], log_interval=0)
+        model.learn(arguments.steps, callback=[evaluations, bar], log_interval=0)
     except BaseException as error:
         if model._n_updates == 0:
             folder.discard()
@@ -239,8 +255,6 @@ def summary(
     """What a user wants to know at the end."""
     is_fraction = score.metric in ("test_error", "go_accuracy")
     shown = f"{score.value:.2%}" if is_fraction else f"{score.value:.5g}"
-    # A file names no module, since no code is imported because a file says so.
-    env = f" --env {arguments.env}" if ":" in arguments.env else ""
     lines = [
         f"{score.metric.replace('_', ' ')}: {shown}",
         f"env steps: {env_steps:,} in {seconds:.1f} s",
@@ -248,6 +262,22 @@ def summary(
         f"log:    {folder.progress}",
         f"model:  {folder.model}",
         f"result: {folder.result}",
-        f"score it again with: nodepert evaluate {folder.model}{env}",
+        *next_steps(folder, arguments),
     ]
     return "\n".join(lines)
+
+
+def next_steps(folder: RunFolder, arguments: TrainArguments) -> list[str]:
+    """Commands to copy: what can be done with a run."""
+    model, env = str(folder.model), arguments.env
+    # A file names no module, since no code is imported because a file says so.
+    own = ["--env", env] if ":" in env else []
+    kwargs = [word for pair in arguments.env_kwarg for word in ("--env-kwarg", pair)]
+    steps = ["--steps", str(arguments.steps)]
+    return [
+        "next:",
+        f"  {shlex.join(['nodepert', 'evaluate', model, *own])}",
+        f"  {shlex.join(['nodepert', 'compare', env, '--agents', 'np', 'ppo', *steps, *kwargs])}",
+        "  python: from nodepert.agents import NodePerturbation; "
+        f"model = NodePerturbation.load({model!r})",
+    ]

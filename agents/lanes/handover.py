@@ -125,12 +125,12 @@ def _sync(makers: list[Callable[[], gym.Env[Any, Any]]], wrapper: Wrapper | None
 
 
 def identity(env: VectorEnv[Any, Any, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The id and the arguments that ``gymnasium.make`` takes, where the environment has them."""
+    """The id and the arguments of a task, as ``gymnasium.make`` takes them, where it has them."""
     if env.spec is None:
         return None
-    of_the_vector = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers",
-                     "max_episode_steps", "autoreset_mode")  # fmt: skip
-    return env.spec.id, {k: v for k, v in env.spec.kwargs.items() if k not in of_the_vector}
+    not_the_task = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers",
+                    "max_episode_steps", "autoreset_mode", "render_mode")  # fmt: skip
+    return env.spec.id, {k: v for k, v in env.spec.kwargs.items() if k not in not_the_task}
 
 
 def action_map(env: VectorEnv[Any, Any, Any]) -> ActionMap:
