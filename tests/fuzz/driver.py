@@ -31,7 +31,7 @@ class Target:
     ``NodepertError`` where it is rejected."""
     share: float
     """Of all inputs."""
-    seconds: float = 10.0
+    seconds: float = 30.0
     """After which an input counts as a hang."""
 
 
