@@ -27,11 +27,12 @@ PUBLIC = [
 ]
 LAYERS = (
     ("agents.cli",),
+    ("agents.tune",),
     ("agents.compare",),
     ("agents.node_perturbation",),
     ("agents.methods",),
     ("agents.lanes", "agents.output_error", "agents.feedback", "agents.networks"),
-    ("agents.maths",),
+    ("agents.maths", "agents.executors"),
 )
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
 CONFORMANCE = ("nodepert.envs.testing", "nodepert.envs.checks_")

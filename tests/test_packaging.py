@@ -99,6 +99,7 @@ def test_wheel_is_complete(wheel: Path) -> None:
     sources = {f"nodepert/{path.relative_to(ROOT).as_posix()}" for path in source_files()}
     rest = {"nodepert/envs/py.typed", "nodepert/agents/py.typed"}
     rest |= {"nodepert/agents/compare/hyperparameters.yml"}
+    rest |= {f"nodepert/agents/tune/{name}.yml" for name in ("paper", "spaces")}
     assert names >= sources | MNIST | rest | {"nodepert/envs/data/mnist/README.md"}
     assert {name for name in names if name.endswith("/LICENSE")}
     assert "nodepert/__init__.py" not in names, "nodepert is a namespace package"

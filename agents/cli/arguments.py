@@ -7,19 +7,37 @@ import inspect
 import json
 import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
 
 import nodepert.envs  # noqa: F401
 from nodepert.agents.errors import ConfigError, NodepertError
+from nodepert.agents.executors import Executor, make_executor
 from nodepert.agents.lanes.guard import explain
 
-__all__ = ["Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
+__all__ = ["ExecutorArguments", "Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
 
 Pairs = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")]
 """The type of ``--env-kwarg`` and ``--policy-kwarg``, flags that may be given again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorArguments:
+    """Where runs are carried out."""
+
+    jobs: int = 1
+    """Runs at once, each in a process with one thread."""
+    executor: Literal["local", "ray"] = "local"
+    """Processes of this machine, or Ray, which runs those of a worker that dies once more."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Of the Ray cluster, such as auto or HOST:PORT. Default: Ray is started on this machine."""
+
+    def make_executor(self) -> Executor:
+        """Raises ConfigError where they are not valid."""
+        return make_executor(self.executor, self.jobs, self.address)
 
 
 def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from nodepert.agents.cli.compare import CompareArguments, compare_agents
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
 from nodepert.agents.cli.train import TrainArguments, default_arguments, train
+from nodepert.agents.cli.tune import TuneArguments, tune_agent
 from nodepert.agents.cli.watch import WatchArguments, watch
 from nodepert.agents.errors import NodepertError
 
@@ -27,6 +28,7 @@ usage: nodepert COMMAND ...
   nodepert watch DIR             show the curves of a run, while it trains or afterwards
   nodepert check ENV             say what is wrong with an environment, and how it can be learned
   nodepert compare ENV ...       compare agents with the same env steps for all
+  nodepert tune ENV [flags]      search for the hyperparameters of an agent
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
 """
@@ -49,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             check(tyro.cli(CheckArguments, args=rest, prog="nodepert check"))
         elif command == "compare":
             compare_agents(tyro.cli(CompareArguments, args=rest, prog="nodepert compare"))
+        elif command == "tune":
+            tune_agent(tyro.cli(TuneArguments, args=rest, prog="nodepert tune"))
         elif command == "envs" and not rest:
             list_envs()
         elif command in ("--version", "-V"):

@@ -49,6 +49,18 @@ class Folder:
         """What a run printed."""
         return (self.path / "logs" / run.file_name).with_suffix(".log")
 
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            ConfigError: It can't be written to.
+        """
+        try:
+            for name in ("runs", "logs"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {self.path}: can't be written to: {error}") from error
+
     def write(self, run: Run, record: Record) -> None:
         """Keeps what a finished run left behind."""
         write_atomically(self.record_of(run), (json.dumps(record, indent=1) + "\n").encode())

@@ -73,10 +73,10 @@ def check_agent(agent: str) -> Rival:
     elif agent == "np" or rule_of(agent) in RULES:
         rival = OURS
     elif rule_of(agent) is not None:
-        raise ConfigError(f"--agents {agent}: expected np:RULE with one of {', '.join(RULES)}")
+        raise ConfigError(f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}")
     else:
         valid = ", ".join(("np", "np:RULE", *RIVALS))
-        raise ConfigError(f"--agents {agent}: expected {valid}")
+        raise ConfigError(f"agent {agent}: expected {valid}")
     rival.algorithm()
     return rival
 
@@ -86,6 +86,6 @@ def check_actions(agent: str, env_id: str, space: gym.Space[Any]) -> None:
     if not isinstance(space, check_agent(agent).actions):
         able = [name for name, rival in RIVALS.items() if isinstance(space, rival.actions)]
         raise ConfigError(
-            f"--agents {agent}: can't act in {env_id}, whose action space is {space}; "
+            f"agent {agent}: can't act in {env_id}, whose action space is {space}; "
             f"expected np, {', '.join(able)}"
         )
