@@ -6,8 +6,8 @@ One of width, depth, outputs (the action's dimension) and K (probes a context, e
 grows, the others stay at 64, 2, 8 and 1; lines are least squares in log-log axes, and the
 exponents are in the table. The fifth study makes the loss noisy, and asks from which noise on
 several probes a context need fewer env steps than one. Each point takes the step size of the grid
-that was fastest with a seed of its own. Seconds are of processor time on one thread. What is in the CSV
-already is not run again.
+that was fastest with a seed of its own. Seconds are of processor time on one thread. A
+size that is in the CSV already is not run again.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ def sizes(study: str, quick: bool) -> Iterator[Size]:
 
 
 def exponent(x: list[float], y: list[float]) -> tuple[float, float]:
-    """p and log c of the least-squares line of y = c xᵖ in log-log axes."""
+    """Slope p and log c of the least-squares line of y = c xᵖ in log-log axes."""
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
     return float(slope), float(intercept)
 
