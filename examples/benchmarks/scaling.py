@@ -50,7 +50,7 @@ STUDIES: dict[str, tuple[float, ...]] = {
     "depth": (1, 2, 4, 8),
     "outputs": (1, 8, 64, 512, 4096),
     "probes": (1, 2, 4, 8, 16),
-    "noise": (0.0, 0.1, 0.3, 1.0),
+    "noise": (0.0, 0.1, 0.3),
 }
 NOISY_PROBES = (1, 4, 16)
 

@@ -161,7 +161,8 @@ def main() -> None:
         folder = folder_of(arguments.out, name, entry)
         if arguments.quick:  # processes take longer to start than these runs
             for run in runs:
-                folder.write(run, carry_out(run))
+                if not folder.record_of(run).exists():
+                    folder.write(run, carry_out(run))
             continue
         failed = compare(runs, folder, arguments.jobs)
         failures.update({f"{entry.label}: {run}": why for run, why in failed.items()})
