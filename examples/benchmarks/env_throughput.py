@@ -2,9 +2,10 @@
 
 Compares the native vector environment of each task with Gymnasium's SyncVectorEnv, with copies of
 the observations and without, AsyncVectorEnv, and Stable-Baselines3's DummyVecEnv of the same single
-environment. The native one has no ``copy``: it makes its observations anew. AsyncVectorEnv takes a process a lane, so it has eight lanes only. Peak memory is what
-the process grows by, from making the environment on; AsyncVectorEnv's workers count, too. Prints a
-table and writes ``env_throughput.csv`` and ``env_throughput.png``.
+environment. The native one has no ``copy``: it makes its observations anew. AsyncVectorEnv takes a
+process a lane, so it has eight lanes only. Peak memory is what the process grows by, from making
+the environment on; AsyncVectorEnv's workers count, too. Prints a table and writes
+``env_throughput.csv`` and ``env_throughput.png``.
 
     python examples/benchmarks/env_throughput.py --out runs/throughput
 """
