@@ -1,6 +1,6 @@
 # Each target sets itself up in .venv, and installs again only after a change of pyproject.toml or
 # constraints.txt. PYTHON names the interpreter: make demo PYTHON=python3.12
-# ARGS goes to pytest: make test ARGS="tests/envs -k xor"
+# ARGS goes to pytest, or to the benchmarks: make test ARGS="tests/envs -k xor", make bench ARGS=--quick
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 INSTALL := -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test test-lowest lint docs release-check clean
+.PHONY: help demo test test-lowest bench lint docs release-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -25,6 +25,10 @@ test: $(VENV)/.installed-dev ## Run the test suite
 
 test-lowest: ## Run the test suite with the oldest supported versions
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+
+# One run at a time, so that seconds can be compared. A suite that was cut off goes on.
+bench: $(VENV)/.installed-dev ## Compare with other learners on every loss task: hours; ARGS=--quick: a minute
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/suite.py $(ARGS)
 
 lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(BIN)/ruff check .

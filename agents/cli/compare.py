@@ -39,7 +39,8 @@ class CompareArguments(ExecutorArguments):
         tuple[str, ...],
         tyro.conf.arg(
             metavar="AGENT [AGENT ...]",
-            help=f"np (ours), np:RULE (ours with another feedback rule), {AGENTS}.",
+            help="np (ours), np:RULE (ours with another feedback rule), all_units (noise on all "
+            f"units, without feedback weights), {AGENTS}.",
         ),
     ] = DEFAULT_AGENTS
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

@@ -134,6 +134,6 @@ def test_help(run):
     for flag in ("agents", "steps", "seeds", "jobs", "out", "evaluations", "minutes", "split",
                  "quick", "hyperparameters", "env-kwarg", "target"):  # fmt: skip
         assert f"--{flag}" in text
-    assert "recurrent_ppo, ars, random" in text
+    assert "recurrent_ppo, ars, es, random" in text
     assert "None}" not in text
     assert "nodepert compare ENV" in run("--help").out
