@@ -27,7 +27,7 @@ PUBLIC = [
 ]
 LAYERS = (
     ("agents.cli",),
-    ("agents.compare",),
+    ("agents.compare", "agents.distributed"),
     ("agents.node_perturbation",),
     ("agents.methods",),
     ("agents.lanes", "agents.output_error", "agents.feedback", "agents.networks"),
