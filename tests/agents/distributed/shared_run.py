@@ -16,7 +16,7 @@ RUNS = {
     "XOR": (
         ("RnnPolicy", "DelayedXOR-v0"),
         8 * 2 * 8 * 12,
-        {"net_arch": (10,), "max_grad_norm": 0.01},
+        {"net_arch": (10,), "max_grad_norm": 0.01, "node_noise": "gaussian"},
     ),
     "loss rule": (
         ("MlpPolicy", "DelayedXOR-v0"),
