@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nodepert.agents.distributed.workers import Workers
 from nodepert.agents.errors import ConfigError
+from nodepert.envs import LossEnv
 from nodepert.envs.remote import LaneWorker, MakeEnv
 
 __all__ = ["RayVectorEnv"]
@@ -49,6 +50,8 @@ class RayVectorEnv(VectorEnv[Any, Any, Any]):
         self.num_envs = num_envs
         self.spec = example.spec
         self.metadata = {**example.metadata, "autoreset_mode": AutoresetMode.SAME_STEP}
+        task = example.unwrapped
+        self.action_scale = task.action_scale if isinstance(task, LossEnv) else None
         self.single_observation_space = example.observation_space
         self.single_action_space = example.action_space
         self.observation_space = batch_space(example.observation_space, num_envs)
