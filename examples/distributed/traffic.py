@@ -144,24 +144,22 @@ def expect(measured: Measured, kind: str, cost: str, workers: int) -> Row:
 
 
 def to_markdown(rows: list[Row], measured: Measured) -> str:
-    """One row for each number of workers, one column for each kind and cost."""
+    """One line for each number of workers: the traffic of each kind, then all speed-ups."""
     found = {(row.comes_back, row.cost, row.workers): row for row in rows}
     columns = [(kind, cost) for kind in KINDS for cost in COSTS]
-    lines = [
-        "| workers | " + " | ".join(f"{kind}, {cost}" for kind, cost in columns) + " |",
-        "|---:|" + "---:|" * len(columns),
-    ]
+    heads = [f"MB, {kind}" for kind in KINDS] + [f"×, {kind}, {cost}" for kind, cost in columns]
+    lines = [f"| workers | {' | '.join(heads)} |", "|---:|" + "---:|" * len(heads)]
     for workers in WORKERS:
-        speeds = (found[kind, cost, workers].speed_up for kind, cost in columns)
-        lines.append(f"| {workers:,} | " + " | ".join(f"{speed:,.4g}" for speed in speeds) + " |")
-    sizes = ", ".join(f"{kind} {measured.traffic(kind, 1024) / 1e6:.2g} MB" for kind in KINDS)
+        traffic = [f"{measured.traffic(kind, workers) / 1e6:.2g}" for kind in KINDS]
+        speeds = [f"{found[kind, cost, workers].speed_up:,.3g}" for kind, cost in columns]
+        lines.append(f"| {workers:,} | {' | '.join(traffic + speeds)} |")
     learner = f"{1e3 * measured.fixed:.2g} ms + {1e6 * measured.a_lane:.2g} µs a lane"
-    return (
-        "\n".join(lines)
-        + f"\n\nThrough the busiest link in a vector step of {LANES:,} lanes: {sizes}. "
-        + f"Measured: learner {learner}; {1e3 * measured.call:.2g} ms a worker's call. "
-        + f"Assumed: 10 Gbit/s, {1e6 * LATENCY:.0f} µs a message.\n"
+    note = (
+        f"Of a vector step of {LANES:,} lanes: MB through the busiest link, and × the speed of one "
+        f"process. Measured: learner {learner}, {1e3 * measured.call:.2g} ms a worker's call. "
+        f"Assumed: 10 Gbit/s, {1e6 * LATENCY:.0f} µs a message."
     )
+    return "\n".join([*lines, "", note, ""])
 
 
 def plot(rows: list[Row], path: Path) -> None:
