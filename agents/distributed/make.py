@@ -31,7 +31,8 @@ def make_ray_vec(
     It shows what one process would show with the same seeds, whatever the number of workers. Of a
     loss environment, only actions go to the workers and only losses come back: contexts are drawn
     again on either side from the lanes' keys and counters. Other environments send their
-    observations.
+    observations; the actions since the last seeded reset are kept, so that the lanes of a lost
+    worker can be played again, which is exact where seed and actions are all that they follow from.
 
     Ray starts on this machine by itself; call ``ray.init(address=...)`` before to use a cluster.
 
@@ -54,6 +55,7 @@ def make_ray_vec(
     example = make()
     native = vectorise(example, 1)
     if not isinstance(native, LossVectorEnv):
+        example.close()  # its spaces are all that is needed
         return RayVectorEnv(
             make, example, num_envs, workers=workers, timeout=timeout, max_restarts=max_restarts
         )

@@ -119,8 +119,8 @@ def test_shows_what_gymnasium_shows():
                 np.testing.assert_equal(by_lane(ours[4], 3), by_lane(theirs[4], 3))
 
 
-def make_counter(slow_once=None, fails=False):
-    """A function that makes an environment, to be sent to workers by value."""
+def make_counter(how=None, once=None):
+    """An environment, sent to workers by value, that fails at 3 unless the file ``once`` exists."""
 
     class Counter(gym.Env):
         observation_space = gym.spaces.Box(0, 1e6, (1,), np.float32)
@@ -132,22 +132,30 @@ def make_counter(slow_once=None, fails=False):
             return np.array([0], np.float32), {}
 
         def step(self, action):
-            if fails:
-                raise ZeroDivisionError("the valve is stuck")
             self.total += int(action)
-            if slow_once and self.total == 3 and not os.path.exists(slow_once):
-                open(slow_once, "w").close()
-                time.sleep(1000)
+            if how and self.total == 3 and not (once and os.path.exists(once)):
+                self.fail()
             return np.array([self.total], np.float32), float(self.total), False, False, {}
+
+        def fail(self):
+            if how == "raises":
+                raise ZeroDivisionError("the valve is stuck")
+            open(once, "w").close()
+            if how == "dies":
+                os.kill(os.getpid(), signal.SIGKILL)
+            time.sleep(1000)
 
     return Counter
 
 
-def test_a_slow_worker_is_replaced(tmp_path):
-    make = make_counter(slow_once=str(tmp_path / "slow"))
+@pytest.mark.parametrize(
+    ("how", "what"), [("dies", "has died"), ("hangs", "has not answered within 2.0 s")]
+)
+def test_a_worker_that_fails_in_a_step_is_replaced(how, what, tmp_path):
+    make = make_counter(how, str(tmp_path / "once"))
     with contextlib.closing(make_ray_vec(make, 2, workers=2, timeout=2.0)) as env:
         env.reset(seed=0)
-        with pytest.warns(UserWarning, match=r"has not answered within 2.0 s"):
+        with pytest.warns(UserWarning, match=f"worker 1 {what}"):
             rewards = [env.step(np.array([0, 1]))[1] for _ in range(5)]
     np.testing.assert_array_equal(rewards, [[0, 1], [0, 2], [0, 3], [0, 4], [0, 5]])
 
@@ -159,7 +167,7 @@ def test_too_many_failures_end_the_run():
 
 
 def test_errors_of_the_environment_are_told():
-    with contextlib.closing(make_ray_vec(make_counter(fails=True), 2)) as env:
+    with contextlib.closing(make_ray_vec(make_counter("raises"), 2)) as env:
         with pytest.raises(LaneError, match="ZeroDivisionError: the valve is stuck"):
             by_score(env).learn(100)
         assert env.workers.restarts == 0
