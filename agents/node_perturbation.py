@@ -161,9 +161,8 @@ class NodePerturbation(BaseAlgorithm):
         """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
         method = METHODS[self.config.credit]
-        contexts = self.config.batch_size if method.shows_contexts else self.config.n_envs
         wrapper = RestingLane if method.lanes_rest else None
-        vector_env = vectorise(env, contexts * per_context, wrapper)
+        vector_env = vectorise(env, self._contexts_to_make() * per_context, wrapper)
         if vector_env.num_envs % per_context:
             raise ConfigError(
                 f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "
@@ -177,6 +176,11 @@ class NodePerturbation(BaseAlgorithm):
                 "credit='given': env gives no gradient; expected one made with expose_gradient=True"
             )
         return vector_env
+
+    def _contexts_to_make(self) -> int:
+        """How many contexts a single environment is to show at once."""
+        shows_contexts = METHODS[self.config.credit].shows_contexts
+        return self.config.batch_size if shows_contexts else self.config.n_envs
 
     def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
         """Takes the lanes made of ``env``, and their spaces."""
@@ -343,10 +347,7 @@ class NodePerturbation(BaseAlgorithm):
         contexts = self._lanes.contexts
         fresh = self._context_seeds is None
         if fresh:
-            # A run that goes on with new episodes is not shown its first contexts again.
-            entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
-            seeds = [int(word) for word in entropy.generate_state(contexts)]
-            self._context_seeds = self.method.share_seeds(seeds)
+            self._context_seeds = self.method.share_seeds(self._draw_seeds(contexts))
         observation = self._lanes.reset(self._context_seeds if fresh else None)
         self._situation = Situation(
             observation=observation,
@@ -355,6 +356,12 @@ class NodePerturbation(BaseAlgorithm):
         )
         self.method.begin(self._situation)
         self._episodes = Episodes(contexts)
+
+    def _draw_seeds(self, contexts: int) -> list[int]:
+        """A seed for each context."""
+        # A run that goes on with new episodes is not shown its first contexts again.
+        entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
+        return [int(word) for word in entropy.generate_state(contexts)]
 
     def _collect(self, callback: BaseCallback) -> Any:
         """What the next update learns from, with the callback called after each step."""

@@ -28,7 +28,7 @@ PUBLIC = [
 LAYERS = (
     ("agents.cli",),
     ("agents.tune",),
-    ("agents.compare",),
+    ("agents.compare", "agents.distributed"),
     ("agents.node_perturbation",),
     ("agents.methods",),
     ("agents.lanes", "agents.output_error", "agents.feedback", "agents.networks"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import pathlib
 import shlex
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.distributed as dist
 import tyro
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import configure
@@ -18,6 +20,7 @@ from stable_baselines3.common.logger import configure
 from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.config import Config
+from nodepert.agents.distributed import DistributedNodePerturbation
 from nodepert.agents.errors import ConfigError, LaneError
 from nodepert.agents.evaluation import Score, evaluate
 from nodepert.agents.files.model_file import config_to_json, options_to_json
@@ -124,6 +127,14 @@ class Evaluations(BaseCallback):
         self.model.save(self.folder.model)
 
 
+class Progress(ProgressBarCallback):
+    """A bar of env steps, of all processes where there are several."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self.pbar.n)
+        return True
+
+
 def train(arguments: TrainArguments) -> None:
     """Runs ``nodepert train``.
 
@@ -132,19 +143,12 @@ def train(arguments: TrainArguments) -> None:
     """
     check(arguments)
     torch.set_num_threads(arguments.threads)
-    folder = RunFolder(arguments.out, arguments.overwrite)
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
-    env = make_env(arguments.env, env_kwargs)
-    model = NodePerturbation(
-        arguments.policy,
-        env,
-        arguments.config,
-        policy_kwargs=parse_pairs(arguments.policy_kwarg, "--policy-kwarg", "cell=lstm"),
-        seed=arguments.seed,
-        device=arguments.device,
-    )
-    if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
-        model.trained_on = (env.spec.id, env_kwargs)
+    if not leads():  # the first of several processes evaluates, writes and reports
+        make_model(arguments, env_kwargs).learn(arguments.steps, log_interval=None)
+        return
+    folder = RunFolder(arguments.out, arguments.overwrite)
+    model = make_model(arguments, env_kwargs)
     print(describe(model, arguments))
     print(f"Its curves, from another terminal: nodepert watch {shlex.quote(str(folder.path))}")
     folder.create()
@@ -172,6 +176,28 @@ def train(arguments: TrainArguments) -> None:
     print(summary(score, model.num_timesteps, seconds, folder, arguments))
 
 
+def make_model(arguments: TrainArguments, env_kwargs: dict[str, Any]) -> NodePerturbation:
+    """The model before training; where torchrun has started several processes, a shared one."""
+    env = make_env(arguments.env, env_kwargs)
+    agent = DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
+    model = agent(
+        arguments.policy,
+        env,
+        arguments.config,
+        policy_kwargs=parse_pairs(arguments.policy_kwarg, "--policy-kwarg", "cell=lstm"),
+        seed=arguments.seed,
+        device=arguments.device,
+    )
+    if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
+        model.trained_on = (env.spec.id, env_kwargs)
+    return model
+
+
+def leads() -> bool:
+    """Whether this is the only process, or the first that torchrun has started."""
+    return not dist.is_torchelastic_launched() or int(os.environ["RANK"]) == 0
+
+
 def check(arguments: TrainArguments) -> None:
     """Raises ConfigError where a value is out of range, or asks for a device that isn't there."""
     for name in ("steps", "evaluations", "threads"):
@@ -195,7 +221,7 @@ def learn(
     """
     formats = ["csv", "tensorboard"] if arguments.tensorboard else ["csv"]
     model.set_logger(configure(str(folder.path), formats))
-    bar = ProgressBarCallback()
+    bar = Progress()
     try:
         model.learn(arguments.steps, callback=[evaluations, bar], log_interval=0)
     except BaseException as error:
@@ -242,9 +268,11 @@ def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
     shapes = [(network.n_in,), *network.hidden_shapes, (model.policy.actions.dim,)]
     sizes = ["×".join(map(str, shape)) for shape in shapes]
     per_context = model.lanes_per_context
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    contexts = model.n_envs // per_context * processes
     return (
         f"Training {'-'.join(sizes)} on {arguments.env} for {arguments.steps:,} env steps"
-        f" ({model.n_envs // per_context} contexts at once, {per_context} env steps each);"
+        f" ({contexts} contexts at once, {per_context} env steps each);"
         f" credit {model.config.credit}, rule {model.config.rule}, seed {arguments.seed}"
     )
 
