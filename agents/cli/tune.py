@@ -31,7 +31,8 @@ class TuneArguments(ExecutorArguments):
         str,
         tyro.conf.arg(
             metavar="AGENT",
-            help=f"np (ours), np:RULE (ours with another feedback rule), {', '.join(RIVALS)}.",
+            help="np (ours), np:RULE (ours with another feedback rule), all_units (noise on all "
+            f"units, no feedback weights), {', '.join(RIVALS)}.",
         ),
     ] = "np"
     trials: int = 20

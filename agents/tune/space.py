@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import yaml
 
-from nodepert.agents.compare.rivals import RIVALS
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.lanes.pairing import can_be_paired
 from nodepert.agents.presets import preset_with
@@ -67,7 +66,7 @@ def family_of(agent: str, env_id: str, env: gym.Env[Any, Any], env_kwargs: dict[
         env: The environment, for agents that find that out.
         env_kwargs: What it was made with.
     """
-    if agent in RIVALS:
+    if agent.partition(":")[0] != "np":
         return agent
     credit: str = preset_with(env_id, env_kwargs).config.credit
     if credit == "auto":

@@ -8,14 +8,15 @@ from nodepert.agents.tune import family_of, read_space
 from nodepert.agents.tune.space import PACKAGED, Range
 
 PLACES = {"dqn": "CartPole-v1", "np/score": "CartPole-v1", "recurrent_ppo": "CartPole-v1",
-          "np/paired": "DelayedXOR-v0", "np/value": "MNIST-v0"}  # fmt: skip
+          "np/paired": "DelayedXOR-v0", "all_units": "DelayedXOR-v0",
+          "np/value": "MNIST-v0"}  # fmt: skip
 
 
 @pytest.mark.parametrize("space", PACKAGED)
 def test_packaged_ranges_hold_valid_values(made, space):
     families = yaml.safe_load(PACKAGED[space].read_text()).keys() - {"sampler"}
     if space == "default":
-        assert families >= set(RIVALS) - {"random"}
+        assert families >= {*RIVALS, "all_units"} - {"random"}
     for family in families - {"np/episode"}:  # of which there is no preset
         env_id = PLACES.get(family, "Pendulum-v1")
         kwargs = {"discrete": True} if family == "np/value" else {}
