@@ -1,0 +1,52 @@
+"""Scores on the way."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+from nodepert.agents.evaluation import Score, evaluate
+from nodepert.agents.node_perturbation import NodePerturbation
+from nodepert.agents.periodic import Periodic
+
+__all__ = ["Evaluations"]
+
+
+class Evaluations(Periodic):
+    """Scores the model at equal distances, logs the score, and saves the model.
+
+    Args:
+        env: Id of the environment.
+        env_kwargs: Of the environment.
+        steps: Env steps of the whole run.
+        count: How often to score it.
+        path: Where the model goes, replaced at once so that a good one is always there.
+    """
+
+    def __init__(
+        self, env: str, env_kwargs: dict[str, Any], steps: int, count: int, path: pathlib.Path
+    ) -> None:
+        super().__init__(max(steps // count, 1))
+        self.env, self.env_kwargs, self.steps, self.path = env, env_kwargs, steps, path
+        self.score: Score | None = None
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        if self.num_timesteps == 0:  # a run that goes on has been scored there
+            self.act()
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps < self.steps:
+            super()._on_rollout_start()
+
+    def _on_training_end(self) -> None:
+        if self.num_timesteps >= self.steps:  # else it was stopped
+            self.act()
+
+    def act(self) -> None:
+        """One score."""
+        self.score = evaluate(self.model, self.env, self.env_kwargs)
+        self.logger.record(f"eval/{self.score.metric}", self.score.value)
+        assert isinstance(self.model, NodePerturbation)
+        self.model.dump_logs()
+        self.model.save(self.path)
