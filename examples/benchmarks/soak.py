@@ -107,25 +107,31 @@ def verdict(name: str, rows: list[dict[str, float]]) -> str:
     )
 
 
-def plot(path: pathlib.Path, found: dict[str, list[dict[str, float]]]) -> None:
-    """Memory, file handles and speed against env steps, a column for each run."""
+def write(path: pathlib.Path, rows: list[dict[str, float]]) -> None:
+    """The readings as a CSV."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot(path: pathlib.Path, name: str, rows: list[dict[str, float]]) -> None:
+    """Memory, file handles and speed against env steps."""
     units = {"memory_mb": "memory, MB", "open_files": "open files",
              "env_steps_per_cpu_second": "env steps per CPU second"}  # fmt: skip
-    size = (4.5 * len(found), 7)
-    figure, axes = plt.subplots(3, len(found), figsize=size, squeeze=False, layout="constrained")
-    for column, (name, rows) in zip(axes.T, found.items(), strict=True):
-        for one, (key, label) in zip(column, units.items(), strict=True):
-            one.plot([row["env_steps"] / 1e6 for row in rows], [row[key] for row in rows])
-            one.set(ylabel=label, ylim=(0, 1.2 * max(row[key] for row in rows)))
-            one.grid(alpha=0.3)
-        column[0].set_title(name)
-        column[-1].set_xlabel("million env steps")
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3), layout="constrained")
+    for one, (key, label) in zip(axes, units.items(), strict=True):
+        one.plot([row["env_steps"] / 1e6 for row in rows], [row[key] for row in rows])
+        one.set(ylim=(0, 1.2 * max(row[key] for row in rows)), title=label)
+        one.set_xlabel("million env steps")
+        one.grid(alpha=0.3)
+    figure.suptitle(name)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 
 
 def main() -> None:
-    """Runs, writes CSV and PNG, prints a table."""
+    """Runs, writes a CSV and a PNG for each run, prints a table."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -134,21 +140,15 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="short runs")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    steps = QUICK_STEPS if arguments.quick else STEPS
-    found = {name: soak(name, steps[name]) for name in arguments.only}
     arguments.out.mkdir(parents=True, exist_ok=True)
-    with (arguments.out / "soak.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("run", *found[arguments.only[0]][0]))
-        writer.writerows((name, *row.values()) for name, rows in found.items() for row in rows)
-    plot(arguments.out / "soak.png", found)
-    print(
-        "| run | env steps | memory | open files | env steps per CPU second, first and second half |"
-    )
+    print("| run | env steps | memory | open files | env steps per CPU second in each half |")
     print("|---|---|---|---|---|")
-    for name, rows in found.items():
-        print(verdict(name, rows))
-    print(f"\nwrote soak.csv and .png to {arguments.out}")
+    for name in arguments.only:
+        rows = soak(name, (QUICK_STEPS if arguments.quick else STEPS)[name])
+        write(arguments.out / f"soak_{name}.csv", rows)
+        plot(arguments.out / f"soak_{name}.png", name, rows)
+        print(verdict(name, rows), flush=True)
+    print(f"\nwrote soak_*.csv and .png to {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     callback.init_callback(model)
     with torch.no_grad():
         model.policy.network.layers[0].weight[0, 0] = float("nan")
-    with pytest.raises(NonFiniteError, match="layers"):
+    with pytest.raises(NonFiniteError, match=r"linears.0.weight is not finite"):
         callback.save()
     assert names(tmp_path) == []
 
