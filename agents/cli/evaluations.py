@@ -6,6 +6,7 @@ import pathlib
 from typing import Any
 
 from nodepert.agents.evaluation import Score, evaluate
+from nodepert.agents.files.checkpoints import check_weights
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.periodic import Periodic
 
@@ -44,9 +45,14 @@ class Evaluations(Periodic):
             self.act()
 
     def act(self) -> None:
-        """One score."""
+        """One score.
+
+        Raises:
+            NonFiniteError: A weight is NaN or infinite.
+        """
+        assert isinstance(self.model, NodePerturbation)
+        check_weights(self.model)
         self.score = evaluate(self.model, self.env, self.env_kwargs)
         self.logger.record(f"eval/{self.score.metric}", self.score.value)
-        assert isinstance(self.model, NodePerturbation)
         self.model.dump_logs()
         self.model.save(self.path)

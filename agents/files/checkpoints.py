@@ -15,7 +15,7 @@ from nodepert.agents.periodic import Periodic
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation
 
-__all__ = ["Checkpoints", "Newest", "newest_checkpoint"]
+__all__ = ["Checkpoints", "Newest", "check_weights", "newest_checkpoint"]
 
 PREFIX, SUFFIX = "checkpoint_", "_steps.zip"
 

@@ -74,5 +74,5 @@ def test_probes_that_happen_to_be_tiny_are_no_divergence():
     assert torch.equal(tried[:, 0], centre)
     check_usable(centre, tried, PairedProbes(1, 0.1), lanes)
     huge = torch.tensor([[0.7], [1e7]])
-    with pytest.raises(NonFiniteError, match="lane 2 is not finite.*lost in rounding"):
+    with pytest.raises(NonFiniteError, match=r"lane 2 is not finite.*lost in rounding"):
         check_usable(huge, huge[:, None].expand(2, 2, 1), PairedProbes(1, 0.1), lanes)

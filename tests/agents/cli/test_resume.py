@@ -216,6 +216,25 @@ def test_a_run_that_diverges_is_rolled_back_with_smaller_steps(run, tmp_path):
     assert "after 5 rollbacks" in hopeless.err
 
 
+@pytest.mark.parametrize("evaluations", [1, 1000])
+def test_weights_that_are_lost_are_rolled_back_before_they_are_scored(
+    run, at, monkeypatch, evaluations
+):
+    updates = []
+    learn_from = NodePerturbation._learn_from
+
+    def lose(model, batch):
+        learn_from(model, batch)
+        updates.append(model)
+        if len(updates) == 3 or model.num_timesteps >= 400:
+            model.policy.network.layers[0].weight.data.fill_(float("nan"))
+
+    monkeypatch.setattr(NodePerturbation, "_learn_from", lose)
+    done = run(*XOR, "--evaluations", evaluations, "--on-divergence", "rollback", "--out", "run")
+    assert done.code == 0, done.err
+    assert done.err.count("rolled back") == 2
+
+
 def test_runs_that_cannot_be_resumed(run, at, tmp_path):
     def refused(*words):
         done = run("train", *words)
