@@ -172,7 +172,7 @@ def check_usable(centre: Tensor, tried: Tensor, estimator: OutputError, lanes: P
     values, middle = tried.numpy(), centre.cpu().numpy()  # on so few numbers numpy is faster
     lost = ~np.isfinite(values).all(axis=(1, 2))
     if isinstance(estimator, ProbeError):
-        # Not whether these probes are: one of 1e-8 is drawn now and then.
+        # Not whether these ones are: a Gaussian probe of 1e-8 is drawn now and then.
         lost |= (np.abs(middle) * np.finfo(middle.dtype).eps > estimator.std).all(axis=1)
     if lost.any():
         lane = int(lost.argmax()) * lanes.lanes_per_context

@@ -22,18 +22,27 @@ class Evaluations(Periodic):
         steps: Env steps of the whole run.
         count: How often to score it.
         path: Where the model goes, replaced at once so that a good one is always there.
+        at_start: Also score it before anything is learned; a run that goes on has been.
     """
 
     def __init__(
-        self, env: str, env_kwargs: dict[str, Any], steps: int, count: int, path: pathlib.Path
+        self,
+        env: str,
+        env_kwargs: dict[str, Any],
+        *,
+        steps: int,
+        count: int,
+        path: pathlib.Path,
+        at_start: bool,
     ) -> None:
         super().__init__(max(steps // count, 1))
+        self.at_start = at_start
         self.env, self.env_kwargs, self.steps, self.path = env, env_kwargs, steps, path
         self.score: Score | None = None
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
-        if self.num_timesteps == 0:  # a run that goes on has been scored there
+        if self.at_start and self.num_timesteps == 0:
             self.act()
 
     def _on_rollout_start(self) -> None:

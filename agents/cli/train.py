@@ -119,7 +119,12 @@ def carry_out(
     """Trains to the end, and writes what a run leaves; ``since`` is where it goes on."""
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     evaluations = Evaluations(
-        arguments.env, env_kwargs, arguments.steps, arguments.evaluations, folder.model
+        arguments.env,
+        env_kwargs,
+        steps=arguments.steps,
+        count=arguments.evaluations,
+        path=folder.model,
+        at_start=since is None,
     )
     progress = ProgressFile(folder.progress, since)
     started = time.perf_counter()

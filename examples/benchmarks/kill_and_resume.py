@@ -34,8 +34,8 @@ import torch
 from nodepert.agents.cli import main as nodepert
 
 FLAGS = {
-    "DelayedXOR-v0": ("--steps", "40000", "--checkpoint-every", "2000", "--evaluations", "8"),
-    "CartPole-v1": ("--steps", "20000", "--checkpoint-every", "2000", "--evaluations", "2"),
+    "DelayedXOR-v0": ("--steps", "20000", "--checkpoint-every", "1000", "--evaluations", "6"),
+    "CartPole-v1": ("--steps", "10000", "--checkpoint-every", "1000", "--evaluations", "2"),
 }
 QUICK_FLAGS = (
     *("--steps", "2400", "--checkpoint-every", "400", "--evaluations", "2", "--batch-size", "4"),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nodepert.agents import NodePerturbation, NonFiniteError
-from nodepert.agents.output_error import PairedProbes
+from nodepert.agents.output_error import OneSidedProbes
 from nodepert.agents.window import check_usable
 
 
@@ -70,9 +70,9 @@ def test_probes_that_happen_to_be_tiny_are_no_divergence():
     """One of 1e-8 is lost in rounding, and is drawn now and then where actions have one number."""
     lanes = SimpleNamespace(lanes_per_context=2, env_steps=0)
     centre = torch.tensor([[0.7], [-3.0]])
-    tried = (centre[:, None] + torch.tensor([[1e-9], [-1e-9]])).clone()
-    assert torch.equal(tried[:, 0], centre)
-    check_usable(centre, tried, PairedProbes(1, 0.1), lanes)
+    tried = (centre[:, None] + torch.tensor([[0.0], [1e-9]])).clone()
+    assert torch.equal(tried[:, 1], centre)
+    check_usable(centre, tried, OneSidedProbes(1, 0.1), lanes)
     huge = torch.tensor([[0.7], [1e7]])
     with pytest.raises(NonFiniteError, match=r"lane 2 is not finite.*lost in rounding"):
-        check_usable(huge, huge[:, None].expand(2, 2, 1), PairedProbes(1, 0.1), lanes)
+        check_usable(huge, huge[:, None].expand(2, 2, 1), OneSidedProbes(1, 0.1), lanes)

@@ -119,7 +119,7 @@ def test_a_signal_ends_the_update_and_the_run_goes_on(run, at, whole, tmp_path, 
     assert {**results[0], "seconds": 0} == {**results[1], "seconds": 0}
 
 
-@pytest.mark.parametrize("steps", [10, 150, 300, 390])
+@pytest.mark.parametrize("steps", [10, 40, 150, 300, 390])
 def test_a_run_that_died_goes_on(run, at, whole, tmp_path, steps):
     """Also where checkpoints and scores fall on different updates, none lost, none twice."""
     at(steps, kill)
