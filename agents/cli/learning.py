@@ -48,11 +48,11 @@ def learn(
             callbacks = [DivergenceGuard(), evaluations, checkpoints, stop]
             learn_with_rollbacks(model, arguments, folder, callbacks)
     except BaseException as error:
+        go_on = f"To go on: {command(arguments, folder)}"
         if model._n_updates == 0:
             folder.discard()
-            raise
-        go_on = f"To go on: {command(arguments, folder)}"
-        if isinstance(error, LaneError):
+            go_on = "Nothing was learned yet"
+        if isinstance(error, LaneError) and model._n_updates > 0:
             model.save(folder.model)
             checkpoints.save()
             raise LaneError(
@@ -62,13 +62,13 @@ def learn(
             raise CheckpointError(f"{error}. {go_on}") from error
         if isinstance(error, OSError):
             raise RunError(f"the run's files can't be written: {error}. {go_on}") from error
-        if isinstance(error, KeyboardInterrupt | SystemExit):
+        if isinstance(error, KeyboardInterrupt | SystemExit) and model._n_updates > 0:
             print(f"\nnodepert: {go_on}", file=sys.stderr)
         raise
     if stop.stopped:
         assert stop.received is not None
         path = newest_checkpoint(folder.checkpoints).path
-        print(f"\nnodepert: stopped after {model.num_timesteps:,} env steps, saved {path}\n"
+        print(f"\nnodepert: stopped, saved {path}\n"
               f"To go on{'' if is_exact(path) else ', in new episodes'}: "
               f"{command(arguments, folder)}", file=sys.stderr)  # fmt: skip
         sys.exit(128 + stop.received)

@@ -16,13 +16,11 @@ SMALL = {"net_arch": (8,), "seed": 0, "device": "cpu"}
 SCORE = {**SMALL, "credit": "score", "n_envs": 2, "n_steps": 20, "batch_size": 20, "n_epochs": 2}
 RUNS = {  # policy, environment, settings, env steps of an update
     "score": ("MlpPolicy", "CartPole-v1", {**SCORE, "exploration_schedule": "linear"}, 40),
-    "continuous": ("MlpPolicy", "Pendulum-v1", {**SCORE, "normalize_reward": True}, 40),
     "recurrent": ("RnnPolicy", "CartPoleNoVel-v1", {**SCORE, "sequence_length": 5}, 40),
     "value": ("MlpPolicy", "CartPole-v1", {**SMALL, "credit": "value", "n_envs": 2,
                                            "n_steps": 20, "buffer_size": 200}, 40),
     "episode": ("MlpPolicy", "CartPole-v1", {**SMALL, "credit": "episode", "n_envs": 2,
                                              "n_steps": 20}, 40),
-    "paired": ("MlpPolicy", "MNIST-v0", {**SMALL, "batch_size": 4, "replays": 1}, 8),
     "paired-recurrent": ("RnnPolicy", "DelayedXOR-v0", {**SMALL, "batch_size": 4}, 64),
 }  # fmt: skip
 
