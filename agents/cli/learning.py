@@ -44,7 +44,8 @@ def learn(
     model.set_logger(Logger(str(folder.path), [progress]))
     try:
         with StopOnSignal(checkpoints) as stop:
-            # Scores and weights that are not good are not saved; what a signal stops is scored.
+            # In this order: what diverges is neither scored nor saved, and a score is in the log
+            # before the checkpoint that counts on it.
             callbacks = [DivergenceGuard(), evaluations, checkpoints, stop]
             learn_with_rollbacks(model, arguments, folder, callbacks)
     except BaseException as error:
