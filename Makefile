@@ -1,13 +1,14 @@
 # Each target sets itself up in .venv, and installs again only after a change of pyproject.toml or
 # constraints.txt. PYTHON names the interpreter: make demo PYTHON=python3.12
-# ARGS goes to pytest: make test ARGS="tests/envs -k xor"
+# ARGS goes to pytest, or to the benchmarks: make test ARGS="tests/envs -k xor", make bench ARGS=--quick
 
 PYTHON ?= python3
 VENV := .venv
+CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
-INSTALL := -m pip install --disable-pip-version-check -c constraints.txt
+INSTALL := -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test lint release-check clean
+.PHONY: help demo test test-lowest bench lint docs release-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -22,30 +23,48 @@ demo: $(VENV)/.installed ## Install, and train on MNIST from the scalar loss alo
 test: $(VENV)/.installed-dev ## Run the test suite
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
+test-lowest: ## Run the test suite with the oldest supported versions
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+
+# One run at a time, so that seconds can be compared. A suite that was cut off goes on.
+bench: $(VENV)/.installed-dev ## Compare with other learners on every loss task: hours; ARGS=--quick: a minute
+	OMP_NUM_THREADS=1 $(BIN)/python examples/benchmarks/suite.py $(ARGS)
+
 lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-release-check: $(VENV)/.installed-dev ## Build sdist and wheel, and try the wheel in an empty environment
+docs: $(VENV)/.installed-docs ## Build the documentation in build/site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+release-check: $(VENV)/.installed ## Build sdist and wheel, and try the wheel in an empty environment
 	rm -rf dist
+	$(BIN)/python $(INSTALL) -e '.[release]'
 	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 	place=$$(mktemp -d) && trap 'rm -rf "$$place"' EXIT INT TERM && \
 	$(BIN)/python -m venv "$$place/venv" && \
 	"$$place/venv/bin/python" $(INSTALL) dist/*.whl && \
 	cp .ci/import_all.py "$$place" && cd "$$place" && \
 	venv/bin/python import_all.py "$$(venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')" && \
-	venv/bin/nodepert envs
+	venv/bin/nodepert envs && \
+	venv/bin/nodepert train DelayedXOR-v0 --steps 2000 --out run && \
+	venv/bin/nodepert evaluate run/model.zip
 
 clean: ## Remove .venv, builds and caches, but not runs/
-	rm -rf $(VENV) build dist nodepert.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-lowest build dist nodepert.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # A stamp is written when all before it went well, so an interrupted install starts again.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python $(INSTALL) -e '.[dev]'
 	@touch $@
 
-$(VENV)/.installed: $(VENV)/.created pyproject.toml constraints.txt
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python $(INSTALL) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python $(INSTALL) -e .
 	@touch $@
 

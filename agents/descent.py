@@ -7,7 +7,7 @@ B[i] from node noise, or from W's step  (nodepert.agents.feedback)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -59,7 +59,13 @@ class Descent:
         max_grad_norm: Clip the forward gradient at this norm, or None.
         max_feedback_grad_norm: Clip the gradient of B at this norm, or None.
         generator: Random numbers for the node noise.
+
+    Attributes:
+        average: Told of gradients before they are used, to put in their place what they are on
+            average over the processes that share the work.
     """
+
+    average: Callable[[Sequence[Tensor]], None] | None = None
 
     def __init__(
         self,
@@ -128,7 +134,9 @@ class Descent:
         self.network.forget_calls()
 
     def _set_gradients(self, gradients: list[Tensor]) -> None:
-        """At most so long."""
+        """Averages over processes, at most so long."""
+        if self.average is not None:
+            self.average(gradients)
         for weight, gradient in zip(self.network.forward_weights, gradients, strict=True):
             weight.grad = gradient
         if self.max_grad_norm is not None:
@@ -138,7 +146,9 @@ class Descent:
         """B's own step, where it has one."""
         if self.feedback_optimizer is None:
             return
+        feedbacks = self.feedback_optimizer.param_groups[0]["params"]
+        if self.average is not None and self.loss_rules:
+            self.average([feedback.grad for feedback in feedbacks])
         if self.max_feedback_grad_norm is not None:
-            feedbacks = self.feedback_optimizer.param_groups[0]["params"]
             torch.nn.utils.clip_grad_norm_(feedbacks, self.max_feedback_grad_norm)
         self.feedback_optimizer.step()

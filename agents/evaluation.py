@@ -54,7 +54,7 @@ def evaluate(
     env_kwargs: dict[str, Any] | None = None,
     *,
     split: str = "test",
-    seed: int = 10_000,
+    seed: int | None = None,
 ) -> Score:
     """Scores any model on an environment that it was not trained on.
 
@@ -66,11 +66,14 @@ def evaluate(
         env_id: What :func:`gymnasium.make` takes.
         env_kwargs: Likewise.
         split: ``"test"`` for reports, ``"validation"`` for choices; for MNIST tasks.
-        seed: Of the first lane, for other tasks.
+        seed: Of the first lane, for other tasks. Default: 10,000, and 20,000 where the split is
+            ``"validation"``: choices are not made on the episodes of reports.
 
     Raises:
         LaneError: The environment failed, or a reward is NaN or infinite.
     """
+    if seed is None:
+        seed = 20_000 if split == "validation" else 10_000
     env = gym.make(env_id, **(env_kwargs or {}))
     task = env.unwrapped
     if isinstance(task, MNIST | MNISTAutoencoder):

@@ -9,7 +9,7 @@ from nodepert.agents.maths import angle_degrees, relative_error, sign_congruence
 from nodepert.agents.networks import Network, Path
 from nodepert.agents.window import Window
 
-__all__ = ["alignment", "error_angles", "weight_alignment"]
+__all__ = ["alignment", "error_angles", "weight_alignment", "weight_norms"]
 
 
 def alignment(network: Network, window: Window, error: Tensor) -> dict[str, float]:
@@ -35,6 +35,14 @@ def weight_alignment(network: Network) -> dict[str, float]:
         metrics[f"sign_congruence_{i}"] = sign_congruence(weight, feedback)
         metrics[f"norm_ratio_{i}"] = float(feedback.norm() / weight.norm())
     return metrics
+
+
+def weight_norms(network: Network) -> dict[str, float]:
+    """‖W‖ of each layer."""
+    return {
+        f"norm_{i}": float(layer.weight.detach().norm())
+        for i, layer in enumerate(network.layers, start=1)
+    }
 
 
 def error_angles(network: Network, window: Window, error: Tensor) -> dict[str, float]:

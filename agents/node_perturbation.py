@@ -33,6 +33,7 @@ from nodepert.agents.files.model_file import (
     to_parts,
 )
 from nodepert.agents.files.saving import FilePath, read_archive, space_from_json, write_archive
+from nodepert.agents.files.shapes import check_policy
 from nodepert.agents.lanes.handover import EnvLike, action_map, check_spaces, identity, vectorise
 from nodepert.agents.lanes.observations import check_readable
 from nodepert.agents.lanes.pairing import can_be_paired
@@ -160,9 +161,8 @@ class NodePerturbation(BaseAlgorithm):
         """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
         method = METHODS[self.config.credit]
-        contexts = self.config.batch_size if method.shows_contexts else self.config.n_envs
         wrapper = RestingLane if method.lanes_rest else None
-        vector_env = vectorise(env, contexts * per_context, wrapper)
+        vector_env = vectorise(env, self._contexts_to_make() * per_context, wrapper)
         if vector_env.num_envs % per_context:
             raise ConfigError(
                 f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "
@@ -176,6 +176,11 @@ class NodePerturbation(BaseAlgorithm):
                 "credit='given': env gives no gradient; expected one made with expose_gradient=True"
             )
         return vector_env
+
+    def _contexts_to_make(self) -> int:
+        """How many contexts a single environment is to show at once."""
+        shows_contexts = METHODS[self.config.credit].shows_contexts
+        return self.config.batch_size if shows_contexts else self.config.n_envs
 
     def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
         """Takes the lanes made of ``env``, and their spaces."""
@@ -194,28 +199,31 @@ class NodePerturbation(BaseAlgorithm):
 
     def _setup_model(self) -> None:
         """Creates policy, optimisers and method."""
-        config = self.config
-        method = METHODS[config.credit]
-        self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
         self._setup_lr_schedule()
-        self.policy = self.policy_class(  # type: ignore[assignment]
-            self.observation_space,
-            self.action_space,
-            action_scale=self.action_scale,
-            path=RULES[config.rule].path,
-            critic=method.has_critic,
-            normalize_observation=self._normalizes_observation(),
-            # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
-            generator=torch.Generator().manual_seed(self.generator.initial_seed()),
-            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
-        ).to(self.device)
-        self.method: Method[Any] = method(
+        self.policy = self._make_policy().to(self.device)
+        self.method: Method[Any] = METHODS[self.config.credit](
             self._without_double_scaling(), self.policy, self.lr_schedule(1.0), self.generator
         )
         self.memory = self.method.memory
         self.running_statistics = running_statistics(policy=self.policy, memory=self.memory)
         for name, optimizer in self.method.optimizers.items():
             setattr(self, name, optimizer)
+
+    def _make_policy(self) -> FeedbackPolicy:
+        """The policy with its initial weights, on the CPU."""
+        config = self.config
+        self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
+        return self.policy_class(  # type: ignore[return-value]
+            self.observation_space,
+            self.action_space,
+            action_scale=self.action_scale,
+            path=RULES[config.rule].path,
+            critic=METHODS[config.credit].has_critic,
+            normalize_observation=self._normalizes_observation(),
+            # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
+            generator=torch.Generator("cpu").manual_seed(self.generator.initial_seed()),
+            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
+        )
 
     def _normalizes_observation(self) -> bool:
         """Whether the policy keeps statistics of observations, as far as they are numbers."""
@@ -354,10 +362,7 @@ class NodePerturbation(BaseAlgorithm):
         contexts = self._lanes.contexts
         fresh = self._context_seeds is None
         if fresh:
-            # A run that goes on with new episodes is not shown its first contexts again.
-            entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
-            seeds = [int(word) for word in entropy.generate_state(contexts)]
-            self._context_seeds = self.method.share_seeds(seeds)
+            self._context_seeds = self.method.share_seeds(self._draw_seeds(contexts))
         observation = self._lanes.reset(self._context_seeds if fresh else None)
         self._situation = Situation(
             observation=observation,
@@ -366,6 +371,12 @@ class NodePerturbation(BaseAlgorithm):
         )
         self.method.begin(self._situation)
         self._episodes = Episodes(contexts)
+
+    def _draw_seeds(self, contexts: int) -> list[int]:
+        """A seed for each context."""
+        # A run that goes on with new episodes is not shown its first contexts again.
+        entropy = np.random.SeedSequence(self.seed, spawn_key=(self._n_updates,))
+        return [int(word) for word in entropy.generate_state(contexts)]
 
     def _collect(self, callback: BaseCallback) -> Any:
         """What the next update learns from, with the callback called after each step."""
@@ -521,6 +532,7 @@ class NodePerturbation(BaseAlgorithm):
         model.action_scale = document["action_scale"]
         if env is None and document["trained_on"] is not None:
             model.trained_on = tuple(document["trained_on"])
+        check_policy(model, tensors)
         model._setup_model()
         restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
         return model
@@ -557,6 +569,7 @@ class NodePerturbation(BaseAlgorithm):
 
 def check_seed(seed: Any) -> None:
     """Raises ConfigError where a seed is neither None nor a 63-bit integer."""
-    if seed is None or (isinstance(seed, int | np.integer) and 0 <= seed < 2**63):
+    numeric = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if seed is None or (numeric and 0 <= seed < 2**63):
         return
     raise ConfigError(f"seed={seed!r}: expected None or an integer from 0 to 2**63 - 1")

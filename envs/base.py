@@ -16,10 +16,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
+from nodepert.envs.drawing import Frame
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
 from nodepert.envs.observations import Observation, blank, lane_of
+from nodepert.envs.window import Window
 
 if TYPE_CHECKING:
     from nodepert.envs.vector import LossVectorEnv
@@ -28,6 +30,8 @@ __all__ = ["Context", "LossEnv"]
 
 Context = dict[str, NDArray[Any]]
 """Arrays with one row a lane: what :meth:`LossEnv.sample_contexts` drew, and ``"step"`` (N,)."""
+
+RENDER_MODES = ["human", "rgb_array"]
 
 
 class LossEnv(gym.Env[Any, Any], ABC):
@@ -41,23 +45,40 @@ class LossEnv(gym.Env[Any, Any], ABC):
 
     Args:
         expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]``. For comparisons only.
+        render_mode: ``"rgb_array"``: :meth:`render` gives a frame. ``"human"``: each step is shown
+            in a window (by pygame). For tasks that have a :meth:`render_frame`.
 
     Raises:
-        ConfigError: ``expose_gradient`` is set on a task that has no :meth:`loss_gradient`.
+        ConfigError: ``expose_gradient`` is set on a task that has no :meth:`loss_gradient`, or a
+            ``render_mode`` on one that has no :meth:`render_frame`; or there is no such mode.
     """
 
     metadata: dict[str, Any] = {"render_modes": []}
     action_scale: float = 1.0
     """Prediction = action times ``action_scale``; losses are functions of the prediction."""
 
-    def __init__(self, expose_gradient: bool = False) -> None:
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Declares the render modes of a task that can be drawn."""
+        super().__init_subclass__(**kwargs)
+        if cls.render_frame is not LossEnv.render_frame:
+            cls.metadata = {"render_fps": 4, **cls.metadata, "render_modes": RENDER_MODES}
+
+    def __init__(self, expose_gradient: bool = False, render_mode: str | None = None) -> None:
         if expose_gradient and type(self).loss_gradient is LossEnv.loss_gradient:
             raise ConfigError(
                 f"expose_gradient=True: {type(self).__name__} has no loss_gradient method; "
                 "write one or leave expose_gradient at False"
             )
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            valid = ["None", *map(repr, self.metadata["render_modes"])]
+            raise ConfigError(
+                f"render_mode={render_mode!r} of {type(self).__name__}: expected "
+                f"{' or '.join(valid)} (tasks with a method render_frame have render modes)"
+            )
         self.expose_gradient = expose_gradient
+        self.render_mode = render_mode
         self._lanes: Lanes | None = None
+        self._window: Window | None = None
 
     # What a task is ------------------------------------------------------------------------
 
@@ -102,6 +123,19 @@ class LossEnv(gym.Env[Any, Any], ABC):
         """∂loss/∂action, shape (N, *action_shape). Only for ``expose_gradient=True``."""
         raise NotImplementedError
 
+    def render_frame(self, context: Context, actions: NDArray[Any]) -> Frame:
+        """A picture of one episode so far, (height, width, 3) uint8: of one size for all.
+
+        A task that has this method has the render modes ``"human"`` and ``"rgb_array"``, if its
+        constructor passes ``render_mode`` on. :mod:`nodepert.envs.drawing` helps with drawing.
+
+        Args:
+            context: Of one lane: its arrays have one row.
+            actions: The actions of this episode so far, (steps, *action_shape): none after a
+                reset, and the last 64 of an episode that is longer.
+        """
+        raise NotImplementedError
+
     # The single environment ----------------------------------------------------------------
 
     @classmethod
@@ -135,6 +169,8 @@ class LossEnv(gym.Env[Any, Any], ABC):
         elif seed is not None:
             self._lanes.seed(everyone, draw_key(self.np_random))
         self._lanes.start(everyone)
+        if self.render_mode == "human":
+            self.render()
         return lane_of(self._lanes.observe(), 0), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -148,6 +184,8 @@ class LossEnv(gym.Env[Any, Any], ABC):
             raise gym.error.ResetNeeded("call reset() before the first step of each episode")
         losses, terminated, info = self._lanes.step([action])
         self._lanes.ended |= terminated
+        if self.render_mode == "human":
+            self.render()
         observation = blank(self.observation_space, 1) if terminated[0] else self._lanes.observe()
         info = {
             name: values[0].item() if values[0].ndim == 0 else values[0].copy()
@@ -155,6 +193,31 @@ class LossEnv(gym.Env[Any, Any], ABC):
             if not name.startswith("_") and info.get("_" + name, (True,))[0]
         }
         return lane_of(observation, 0), -float(losses[0]), bool(terminated[0]), False, info
+
+    def render(self) -> Frame | None:
+        """The last step as a frame, in the mode ``"rgb_array"``; ``"human"`` shows it.
+
+        Raises:
+            gymnasium.error.ResetNeeded: ``reset()`` was not called yet.
+            gymnasium.error.DependencyNotInstalled: ``"human"`` without pygame.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('render() without a render mode: make it with render_mode="rgb_array"')
+            return None
+        if self._lanes is None:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        frame = self._lanes.frame(0)
+        if self.render_mode == "rgb_array":
+            return frame
+        if self._window is None:
+            self._window = Window(type(self).__name__, self.metadata["render_fps"])
+        self._window.show(frame)
+        return None
+
+    def close(self) -> None:
+        """Closes the window of the mode ``"human"``."""
+        if self._window is not None:
+            self._window.close()
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the future depends on, as arrays.

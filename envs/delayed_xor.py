@@ -9,6 +9,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context, LossEnv
+from nodepert.envs.drawing import Frame, beside, raster
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.losses import mse, mse_gradient
@@ -17,6 +18,7 @@ from nodepert.envs.xor_schedules import Schedule, SlotStream, Stream, Trials
 __all__ = ["DelayedXOR"]
 
 LOSSES = ("mse", "zero_one")
+COLUMNS = 24  # steps in a frame
 
 
 class DelayedXOR(LossEnv):
@@ -46,6 +48,8 @@ class DelayedXOR(LossEnv):
         loss: ``"mse"`` or ``"zero_one"``.
         discrete: The action is the class index; the loss is then zero-one.
         expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]`` (``mse`` only).
+        render_mode: ``"rgb_array"`` or ``"human"``: cues, bits, predictions and targets of the last
+            24 steps; 1 is blue, −1 red.
 
     Raises:
         ConfigError: An argument that is not valid, or two that don't go together.
@@ -59,8 +63,9 @@ class DelayedXOR(LossEnv):
         loss: str | None = None,
         discrete: bool = False,
         expose_gradient: bool = False,
+        render_mode: str | None = None,
     ) -> None:
-        super().__init__(expose_gradient)
+        super().__init__(expose_gradient, render_mode)
         self.loss_name = loss or ("zero_one" if discrete else "mse")
         if self.loss_name not in LOSSES or (discrete and self.loss_name != "zero_one"):
             valid = "'zero_one' where discrete=True" if discrete else f"one of {LOSSES}"
@@ -109,6 +114,27 @@ class DelayedXOR(LossEnv):
         """``correct`` at response steps."""
         target, respond = self.schedule.answer(context)
         return {"correct": self._prediction(actions)[:, 0] * target > 0, "_correct": respond}
+
+    def render_frame(self, context: Context, actions: NDArray[Any]) -> Frame:
+        """What was shown, said and asked for; a target is only shown after the action."""
+        step = int(context["step"][0])
+        columns = np.arange(COLUMNS) + max(0, step + 1 - COLUMNS)
+        moments = {name: values.repeat(COLUMNS, axis=0) for name, values in context.items()}
+        moments["step"] = columns
+        shown = (columns <= step) & (columns < self.episode_length(moments))
+        known = self._prediction(actions)[1 - COLUMNS :, 0]
+        now = step - columns[0]
+        output = np.full(COLUMNS, np.nan)
+        output[now - len(known) : now] = known
+        go, bit = self.schedule.show(moments)
+        target, _ = self.schedule.answer(moments)
+        rows = {
+            "GO": np.where(shown, go, np.nan),
+            "BIT": np.where(shown, bit, np.nan),
+            "OUTPUT": output,
+            "TARGET": np.where(columns < step, target, np.nan),
+        }
+        return beside(raster(rows))
 
 
 def make_schedule(delay: int | tuple[int, int] | None, stream: bool, overwrite: bool) -> Schedule:

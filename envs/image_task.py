@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from abc import ABC
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context, LossEnv
+from nodepert.envs.drawing import Frame, picture
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.mnist_data import load_examples
@@ -32,6 +34,7 @@ class ImageTask(LossEnv, ABC):
             lane i of N shows example i, then i + N, … and wraps around at the end, so that
             ``num_examples`` consecutive lane-steps show each example once. Seeds play no part then.
         expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]``.
+        render_mode: ``"rgb_array"`` or ``"human"``.
 
     Raises:
         ConfigError: An argument that is not valid.
@@ -45,8 +48,9 @@ class ImageTask(LossEnv, ABC):
         holdout: bool,
         order: str,
         expose_gradient: bool,
+        render_mode: str | None,
     ) -> None:
-        super().__init__(expose_gradient)
+        super().__init__(expose_gradient, render_mode)
         if order not in ORDERS:
             raise ConfigError(f"order={order!r}: expected one of {', '.join(map(repr, ORDERS))}")
         self.order = order
@@ -65,6 +69,10 @@ class ImageTask(LossEnv, ABC):
             return {"example": draws.integers(self.num_examples)}
         position = draws.counters.astype(np.int64) * draws.num_lanes + draws.lanes
         return {"example": position % self.num_examples}
+
+    def picture(self, pixels: NDArray[Any]) -> Frame:
+        """An image of the data's shape, for frames."""
+        return picture(np.reshape(pixels, self.examples.shape))
 
     def observe(self, context: Context) -> NDArray[np.float32]:
         """Pixels from 0 to 1, shape (N, pixels)."""

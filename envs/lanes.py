@@ -6,12 +6,14 @@ this class, so that the two can't disagree.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
+from nodepert.envs.drawing import Frame
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ActionError, ContractError
 from nodepert.envs.observations import Observation
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Lanes"]
 
 Mask = NDArray[np.bool_]
+
+LAST_ACTIONS = 64
+"""How many actions of an episode its picture can show."""
 
 
 class Lanes:
@@ -40,6 +45,8 @@ class Lanes:
         self.steps = np.zeros(num_lanes, np.int64)  # since its episode started
         self.ended = np.ones(num_lanes, np.bool_)  # waiting for a new episode
         self._context: Context = {}
+        kept = 0 if task.render_mode is None else LAST_ACTIONS
+        self._played: deque[NDArray[Any]] = deque(maxlen=kept)
 
     def seed(self, mask: Mask, keys: NDArray[np.uint64] | np.uint64) -> None:
         """Gives the lanes in ``mask`` new keys and starts their counters at zero."""
@@ -111,9 +118,31 @@ class Lanes:
                     f"{type(task).__name__}: info {name!r} has shape {values.shape}, expected "
                     f"{len(self.keys)} rows: one for each lane"
                 )
+        if self._played.maxlen:
+            self._played.append(actions.copy())
         self.steps += playing
         terminated = (self.steps >= task.episode_length(self._context)) & playing
         return losses, terminated, info
+
+    def frame(self, lane: int) -> Frame:
+        """A picture of one lane's episode so far.
+
+        Raises:
+            ContractError: The task's picture is no (height, width, 3) array of uint8.
+        """
+        task = self._task
+        context = {name: values[lane : lane + 1] for name, values in self._context.items()}
+        known = min(int(self.steps[lane]), len(self._played))
+        last = [actions[lane] for actions in self._played][len(self._played) - known :]
+        actions = np.reshape(last, (known, *(task.action_space.shape or ())))
+        frame = task.render_frame(context, actions)
+        shape, dtype = np.shape(frame), getattr(frame, "dtype", None)
+        if len(shape) != 3 or shape[2] != 3 or dtype != np.uint8:
+            raise ContractError(
+                f"{type(task).__name__}.render_frame gave shape {shape} and dtype {dtype}, "
+                "expected (height, width, 3) and uint8"
+            )
+        return frame
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the future depends on, as arrays: the contexts follow from it."""
@@ -136,6 +165,7 @@ class Lanes:
                     f"state[{name!r}] is missing or has another shape than {current.shape}: "
                     "it was saved by an environment with another number of lanes"
                 )
+        self._played.clear()
         self.keys[:], self.ended[:] = state["keys"], state["ended"]
         started = np.asarray(state["episodes"], np.uint64) > 0
         if started.any():

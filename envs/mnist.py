@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any
 
@@ -10,6 +11,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context
+from nodepert.envs.drawing import DARK, GREEN, RED, Frame, bars, beside
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.image_task import ImageTask
 from nodepert.envs.losses import (
@@ -58,6 +60,8 @@ class MNIST(ImageTask):
             then i + N, … and wraps around; seeds play no part then.
         discrete: The action is the digit; the loss is then zero-one.
         expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]``.
+        render_mode: ``"rgb_array"`` or ``"human"``: the image, and the action as a bar for each
+            digit; the bar of the right digit is green, that of a wrong answer red.
 
     Raises:
         ConfigError: An argument that is not valid, or two that don't go together.
@@ -73,8 +77,9 @@ class MNIST(ImageTask):
         order: str = "random",
         discrete: bool = False,
         expose_gradient: bool = False,
+        render_mode: str | None = None,
     ) -> None:
-        super().__init__(split, root, holdout, order, expose_gradient)
+        super().__init__(split, root, holdout, order, expose_gradient, render_mode)
         self.loss_name = loss or ("zero_one" if discrete else "mse")
         if self.loss_name not in ACTION_SCALES or (discrete and self.loss_name != "zero_one"):
             valid = "'zero_one' where discrete=True" if discrete else f"one of {[*ACTION_SCALES]}"
@@ -110,6 +115,16 @@ class MNIST(ImageTask):
         if self.loss_name == "mse":
             return self.action_scale * mse_gradient(prediction, one_hot(labels, NUM_CLASSES))
         return self.action_scale * cross_entropy_gradient(prediction, labels)
+
+    def render_frame(self, context: Context, actions: NDArray[Any]) -> Frame:
+        """The image and a bar for each digit; which is right is only shown after the answer."""
+        colours: list[Sequence[int]] = [DARK] * NUM_CLASSES
+        scores: NDArray[Any] = np.zeros(NUM_CLASSES)
+        if len(actions):
+            answer = self._digits(actions)[-1]
+            scores = one_hot(answer, NUM_CLASSES) if actions.ndim == 1 else actions[-1]
+            colours[answer], colours[self._labels(context)[0]] = RED, GREEN
+        return beside(self.picture(self.observe(context)), bars(scores, colours))
 
     def info(self, context: Context, actions: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """``correct``."""

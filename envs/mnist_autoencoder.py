@@ -10,6 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context
+from nodepert.envs.drawing import Frame, beside
 from nodepert.envs.image_task import ImageTask
 from nodepert.envs.losses import mse, mse_gradient
 
@@ -40,6 +41,7 @@ class MNISTAutoencoder(ImageTask):
         order: ``"random"`` (with replacement) or ``"sequential"``: lane i of N shows example i,
             then i + N, … and wraps around; seeds play no part then.
         expose_gradient: Put ∂loss/∂action into ``info["action_gradient"]``.
+        render_mode: ``"rgb_array"`` or ``"human"``: the image, and beside it the prediction.
 
     Raises:
         ConfigError: An argument that is not valid.
@@ -55,8 +57,9 @@ class MNISTAutoencoder(ImageTask):
         root: str | PathLike[str] | None = None,
         order: str = "random",
         expose_gradient: bool = False,
+        render_mode: str | None = None,
     ) -> None:
-        super().__init__(split, root, holdout, order, expose_gradient)
+        super().__init__(split, root, holdout, order, expose_gradient, render_mode)
         self.action_space = spaces.Box(-1.0, 1.0, self.observation_space.shape, np.float32)
 
     def loss(self, context: Context, actions: NDArray[Any]) -> NDArray[np.float64]:
@@ -67,3 +70,9 @@ class MNISTAutoencoder(ImageTask):
         """∂loss/∂action, (N, pixels)."""
         prediction = self.action_scale * actions
         return self.action_scale * mse_gradient(prediction, self.observe(context))
+
+    def render_frame(self, context: Context, actions: NDArray[Any]) -> Frame:
+        """The image, and beside it the prediction, black before there is one."""
+        shown = self.observe(context)
+        prediction = self.action_scale * actions[-1] if len(actions) else np.zeros_like(shown)
+        return beside(self.picture(shown), self.picture(prediction))

@@ -41,11 +41,13 @@ class Examples:
         images: uint8 (n, pixels), read-only. Bytes, because that takes a quarter of the memory
             of float32 and gathers as fast.
         labels: int64 (n,), 0 to 9, read-only.
+        shape: Rows and columns of an image, rows × columns = pixels.
         source: The arguments of :func:`load_examples` that gave this.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
+    shape: tuple[int, int]
     source: tuple[str | None, str, bool]
 
     def __len__(self) -> int:
@@ -89,11 +91,12 @@ def load_examples(
     if len(images[rows]) == 0:
         raise DatasetError(f"{folder}: no examples left for split={split!r}, holdout={holdout}")
     source = (None if root is None else str(folder), split, holdout)
-    return Examples(images[rows], labels[rows], source)
+    shape = images.shape[1:]
+    return Examples(images.reshape(len(images), -1)[rows], labels[rows], shape, source)
 
 
 def load_files(folder: Path, prefix: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """All images (n, pixels) and labels (n,) of the files with this prefix, checked and cached."""
+    """All images (n, rows, columns) and labels (n,) of the files with this prefix, cached."""
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder, expected a folder of IDX files")
     images = find_file(folder, f"{prefix}-images-idx3-ubyte")
@@ -132,7 +135,7 @@ def _load_files(
         )
     labels = bytes_.astype(np.int64)
     labels.flags.writeable = False
-    return images.reshape(len(images), -1), labels
+    return images, labels
 
 
 def check_sum(path: Path) -> None:

@@ -18,6 +18,7 @@ from nodepert.envs.checks_batch import (
     check_purity,
     check_shapes,
 )
+from nodepert.envs.checks_render import check_frames
 from nodepert.envs.checks_single import (
     check_determinism,
     check_gymnasium,
@@ -39,6 +40,7 @@ from nodepert.envs.errors import ContractError
 __all__ = [
     "check_autoreset",
     "check_determinism",
+    "check_frames",
     "check_gradient",
     "check_gymnasium",
     "check_lane_independence",
@@ -73,6 +75,7 @@ CHECKS = (
     check_sb3,
     check_vector_memory,
     check_vector_state,
+    check_frames,
 )
 
 

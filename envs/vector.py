@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from nodepert.envs.base import LossEnv, draw_key, key_of_seed
+from nodepert.envs.drawing import Frame
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
 from nodepert.envs.observations import blank, by_lane, repeated, where
@@ -38,7 +39,7 @@ class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
 
     Raises:
         ConfigError: ``num_envs`` or ``max_episode_steps`` is not a positive integer, or
-            ``autoreset_mode`` is unknown.
+            ``autoreset_mode`` is unknown, or ``env`` has the render mode ``"human"``.
     """
 
     def __init__(
@@ -62,6 +63,12 @@ class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         self.env = env
         self.num_envs = int(num_envs)
         self.max_episode_steps = np.inf if max_episode_steps is None else max_episode_steps
+        if env.render_mode == "human":
+            raise ConfigError(
+                "render_mode='human': lanes have 'rgb_array'; to watch them in a window, put "
+                "gymnasium.wrappers.vector.HumanRendering around such lanes"
+            )
+        self.render_mode = env.render_mode
         self.metadata = {**env.metadata, "autoreset_mode": self.autoreset_mode}
         self.single_observation_space = env.observation_space
         self.single_action_space = env.action_space
@@ -173,6 +180,23 @@ class LossVectorEnv(VectorEnv[Any, Any, NDArray[Any]]):
         if not done.all():
             infos.update(masked(info, ~done))
         return self._lanes.observe(), rewards, terminated, truncated, infos
+
+    def render(self) -> tuple[Frame, ...] | None:
+        """A frame of each lane, in the mode ``"rgb_array"``.
+
+        In the SAME_STEP mode of autoreset, an ended lane shows its next episode, as in
+        ``gymnasium.vector.SyncVectorEnv``. To see the actions of tasks of one step, take another:
+        ``gym.make_vec("MNIST-v0", 4, render_mode="rgb_array", autoreset_mode="NextStep")``.
+
+        Raises:
+            gymnasium.error.ResetNeeded: ``reset()`` was not called yet.
+        """
+        if self.render_mode is None:
+            gym.logger.warn('render() without a render mode: make it with render_mode="rgb_array"')
+            return None
+        if not self._seeded:
+            raise gym.error.ResetNeeded("call reset() before render()")
+        return tuple(map(self._lanes.frame, range(self.num_envs)))
 
     def get_state(self) -> dict[str, NDArray[Any]]:
         """All that the future depends on, as arrays.

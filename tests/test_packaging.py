@@ -18,6 +18,7 @@ except ImportError:  # Python 3.10, where pytest brings tomli
 
 ROOT = Path(__file__).parents[1]
 SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+CONSTRAINTS_LOWEST = (ROOT / "constraints-lowest.txt").read_text("utf-8")
 MAPPING = SETTINGS["tool"]["setuptools"]["package-dir"]
 MNIST = {
     f"nodepert/envs/data/mnist/{part}.gz"
@@ -71,15 +72,26 @@ def test_every_folder_of_modules_is_listed() -> None:
     assert all(MAPPING[name] == name.removeprefix("nodepert.").replace(".", "/") for name in listed)
 
 
-def test_version_is_that_of_pyproject() -> None:
+def test_version_is_that_of_pyproject_and_has_its_changes_listed() -> None:
     assert version("nodepert") == SETTINGS["project"]["version"]
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert re.search(rf"^## {re.escape(version('nodepert'))}$", changes, re.MULTILINE)
 
 
 def test_every_dependency_is_constrained() -> None:
     project = SETTINGS["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["dev"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["dev"], *extras["docs"], *extras["release"]]
     pinned = set(re.findall(r"^([\w.-]+)==", (ROOT / "constraints.txt").read_text(), re.MULTILINE))
     assert {re.match(r"[\w.-]+", one)[0] for one in wanted} == pinned
+
+
+def test_lowest_versions_are_those_that_are_allowed() -> None:
+    lowest = dict(re.findall(r"^([\w.-]+)==([\d.]+)$", CONSTRAINTS_LOWEST, re.MULTILINE))
+    for requirement in SETTINGS["project"]["dependencies"]:
+        name, bound = re.match(r"([\w.-]+)(?:>=([\d.]+))?", requirement).groups()
+        if bound and name != "torch":
+            assert lowest[name].removesuffix(".0") == bound
 
 
 def test_wheel_is_complete(wheel: Path) -> None:
@@ -87,6 +99,7 @@ def test_wheel_is_complete(wheel: Path) -> None:
     sources = {f"nodepert/{path.relative_to(ROOT).as_posix()}" for path in source_files()}
     rest = {"nodepert/envs/py.typed", "nodepert/agents/py.typed"}
     rest |= {"nodepert/agents/compare/hyperparameters.yml"}
+    rest |= {f"nodepert/agents/tune/{name}.yml" for name in ("paper", "spaces")}
     assert names >= sources | MNIST | rest | {"nodepert/envs/data/mnist/README.md"}
     assert {name for name in names if name.endswith("/LICENSE")}
     assert "nodepert/__init__.py" not in names, "nodepert is a namespace package"

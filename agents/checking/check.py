@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 from gymnasium.utils import env_checker
 from stable_baselines3.common import env_checker as sb3_env_checker
 
@@ -100,7 +101,9 @@ def _run(report: Report, name: str, check: Callable[[], None]) -> bool:
         warnings.simplefilter("always")
         try:
             check()
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, TimeIsUp):
+            raise
+        except BaseException as error:  # an environment may raise anything
             part.broken.append(line(error))
     told = [one.message for one in caught if not issubclass(one.category, DeprecationWarning)]
     seen = dict.fromkeys(line(message) for message in told)  # each once, in order
@@ -147,6 +150,14 @@ def contract(make: Make) -> None:
     check_loss_env(lambda: make().unwrapped)  # type: ignore[arg-type,return-value]
 
 
+def fault_of_ends(terminated: Any, truncated: Any, info: Any) -> str | None:
+    """What is wrong with the rest of what a step returned, in words."""
+    for name, value in (("terminated", terminated), ("truncated", truncated)):
+        if not isinstance(value, bool | np.bool_):
+            return f"{name} is {value!r}, expected True or False"
+    return None if isinstance(info, dict) else f"info is {info!r}, expected a dict"
+
+
 def trial(make: Make) -> None:
     """Raises ContractError where an environment, while played, can't be learned from."""
     with closing(make()) as env:
@@ -155,10 +166,17 @@ def trial(make: Make) -> None:
             wrong = fault(env.observation_space, env.reset(seed=0)[0])
             played = play(env, samples(env.action_space, 0), STEPS, seed=0)
             while wrong is None and step < STEPS:
-                shown, reward, *_ = next(played)
+                shown, reward, *ends = next(played)
                 step += 1
-                wrong = fault(env.observation_space, shown, reward)
-        except Exception as error:
+                wrong = fault(env.observation_space, shown, reward) or fault_of_ends(*ends)
+                if wrong is None and shown not in env.observation_space:
+                    warnings.warn(
+                        "an observation has another dtype than its space, or is out of its bounds",
+                        stacklevel=1,
+                    )
+        except (KeyboardInterrupt, TimeIsUp):
+            raise
+        except BaseException as error:
             raise ContractError(f"after step {step}: {explain(error)}") from error
         if wrong is not None:
             raise ContractError(f"at step {step}: {wrong}")

@@ -11,13 +11,17 @@ from types import FrameType
 __all__ = ["TimeIsUp", "time_limit"]
 
 
+AGAIN = 1.0
+"""Seconds to the next one, where ``except:`` or ``finally:`` of what is running stops the first."""
+
+
 class TimeIsUp(BaseException):
     """Raised by :func:`time_limit`; no ``except Exception`` of what is running stops it."""
 
 
 @contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Raises :class:`TimeIsUp` inside the ``with`` after so many seconds.
+    """Raises :class:`TimeIsUp` inside the ``with`` after so many seconds, and again each second.
 
     None is no limit. Neither is there one where alarms are missing: on Windows, and in any thread
     but the main one.
@@ -31,7 +35,7 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         raise TimeIsUp
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         yield
     finally:

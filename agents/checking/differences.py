@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -107,12 +108,19 @@ def first_difference(
 
 def play(
     env: gym.Env[Any, Any], actions: Iterator[Any], steps: int, seed: int | None = None
-) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Yields (observation, reward, terminated, truncated) of each step, with resets between."""
+) -> Iterator[tuple[Any, Any, Any, Any, Any]]:
+    """Yields what each step returns, with resets between.
+
+    Warns where a step writes into its action, which the agent may still need.
+    """
     env.reset(seed=seed)
     for _ in range(steps):
-        shown, reward, terminated, truncated, _ = env.step(next(actions))
-        yield shown, reward, terminated, truncated
+        action = next(actions)
+        before = copy.deepcopy(action)
+        shown, reward, terminated, truncated, info = env.step(action)
+        if not same(action, before):
+            warnings.warn("step writes into the action that it is given", stacklevel=2)
+        yield shown, reward, terminated, truncated, info
         if terminated or truncated:
             env.reset()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 import gymnasium as gym
 from gymnasium import spaces
 
+from nodepert.agents.checking.deadline import TimeIsUp
 from nodepert.agents.checking.differences import (
     Make,
     difference_in_step,
@@ -48,12 +50,14 @@ def modes_of(make: Make) -> list[Mode]:
     Args:
         make: Makes a new single environment each time it is called.
     """
-    return [
-        _mode("paired", paired, make),
-        _mode("score", score, make),
-        _mode("value", value, make),
-        _mode("episode", episode, make),
-    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the rest of the check has told them
+        return [
+            _mode("paired", paired, make),
+            _mode("score", score, make),
+            _mode("value", value, make),
+            _mode("episode", episode, make),
+        ]
 
 
 def _mode(name: str, ask: Callable[[Make], str], make: Make) -> Mode:
@@ -61,7 +65,9 @@ def _mode(name: str, ask: Callable[[Make], str], make: Make) -> Mode:
         return Mode(name, True, ask(make))
     except Unsupported as reason:
         return Mode(name, False, str(reason))
-    except (Exception, SystemExit) as error:
+    except (KeyboardInterrupt, TimeIsUp):
+        raise
+    except BaseException as error:  # an environment may raise anything
         return Mode(name, False, f"could not be tried: {explain(error)}")
 
 
@@ -115,7 +121,7 @@ def episode(make: Make) -> str:
 def ends(env: gym.Env[Any, Any]) -> bool:
     """Whether an episode ends by itself, if not too late."""
     played = play(env, samples(env.action_space, 0), LONGEST_EPISODE, seed=0)
-    return any(terminated or truncated for _, _, terminated, truncated in played)
+    return any(terminated or truncated for _, _, terminated, truncated, _ in played)
 
 
 def actions_of(env: gym.Env[Any, Any]) -> str:

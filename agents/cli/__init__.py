@@ -1,4 +1,4 @@
-"""The command line: ``nodepert train``, ``evaluate``, ``check``, ``compare`` and ``envs``."""
+"""The command line: ``nodepert train``, ``evaluate``, ``watch`` and the other commands."""
 
 from nodepert.agents.cli.main import main
 

@@ -5,19 +5,39 @@ from __future__ import annotations
 import ast
 import inspect
 import json
+import traceback
 from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import gymnasium as gym
 import tyro
 
 import nodepert.envs  # noqa: F401
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.errors import ConfigError, NodepertError
+from nodepert.agents.executors import Executor, make_executor
+from nodepert.agents.lanes.guard import explain
 
-__all__ = ["Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
+__all__ = ["ExecutorArguments", "Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
 
 Pairs = Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="KEY=VALUE")]
 """The type of ``--env-kwarg`` and ``--policy-kwarg``, flags that may be given again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorArguments:
+    """Where runs are carried out."""
+
+    jobs: int = 1
+    """Runs at once, each in a process with one thread."""
+    executor: Literal["local", "ray"] = "local"
+    """Processes of this machine, or Ray, which runs those of a worker that dies once more."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
+    """Of the Ray cluster, such as auto or HOST:PORT. Default: Ray is started on this machine."""
+
+    def make_executor(self) -> Executor:
+        """Raises ConfigError where they are not valid."""
+        return make_executor(self.executor, self.jobs, self.address)
 
 
 def parse_env_kwargs(pairs: Sequence[str]) -> dict[str, Any]:
@@ -48,8 +68,8 @@ def _literal(text: str) -> Any:
         try:
             value = read(text)
             json.dumps(value)
-        except (SyntaxError, TypeError, ValueError):
-            continue
+        except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
+            continue  # the last two: of text that nests too deep to be parsed
         return value
     return text
 
@@ -58,7 +78,7 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
     """``gym.make`` with errors in words.
 
     Raises:
-        ConfigError: No such environment, or one that does not take these arguments.
+        ConfigError: No such environment, or one that can't be made with these arguments.
     """
     try:
         return gym.make(env_id, **kwargs)
@@ -71,8 +91,16 @@ def make_env(env_id: str, kwargs: dict[str, Any]) -> gym.Env[Any, Any]:
         raise ConfigError(f"{env_id}: {error}; {_accepted(env_id)}") from error
     except ModuleNotFoundError as error:
         raise ConfigError(f"{env_id}: {error} Is its folder on PYTHONPATH?") from error
-    except gym.error.Error as error:
-        raise ConfigError(f"{env_id}: {error}") from error
+    except NodepertError:
+        raise
+    except (Exception, SystemExit) as error:  # of its module or its constructor
+        raise ConfigError(f"{env_id}: can't be made: {explain(error)} ({_place(error)})") from error
+
+
+def _place(error: BaseException) -> str:
+    """Where in the code an error was raised."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
 
 
 def _accepted(env_id: str) -> str:

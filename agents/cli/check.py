@@ -66,7 +66,7 @@ def find_env(name: str, kwargs: dict[str, Any]) -> Make:
     if module:
         try:
             found = getattr(importlib.import_module(module), attribute, None)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"{name}: module {module!r} can't be imported ({explain(error)}); expected one in "
                 "the current folder, on PYTHONPATH, or installed"

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs
+from nodepert.agents.cli.arguments import ExecutorArguments, Pairs, make_env, parse_env_kwargs
 from nodepert.agents.compare import (
     DEFAULT_AGENTS,
     Folder,
@@ -27,7 +27,7 @@ AGENTS = ", ".join(RIVALS)
 
 
 @dataclass(frozen=True)
-class CompareArguments:
+class CompareArguments(ExecutorArguments):
     """Compare agents on environments, with the same env steps for all.
 
     A comparison that was cut off goes on where it stopped.
@@ -39,15 +39,14 @@ class CompareArguments:
         tuple[str, ...],
         tyro.conf.arg(
             metavar="AGENT [AGENT ...]",
-            help=f"np (ours), np:RULE (ours with another feedback rule), {AGENTS}.",
+            help="np (ours), np:RULE (ours with another feedback rule), all_units (noise on all "
+            f"units, without feedback weights), {AGENTS}.",
         ),
     ] = DEFAULT_AGENTS
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Env steps of each run, every probe counted. Default: those of the environment's preset."""
     seeds: int = 5
     """Runs of each agent on each environment, with seeds 0, 1, and so on."""
-    jobs: int = 1
-    """Runs at once, each in a process with one thread."""
     out: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Folder for report.html, report.md, comparison.csv, pictures and the finished runs. Default:
     runs/compare, with --quick runs/compare-quick."""
@@ -77,6 +76,7 @@ def compare_agents(arguments: CompareArguments) -> None:
         ConfigError: An argument that is not valid; no run was started.
         RunError: Runs that failed; the others are in the report.
     """
+    executor = arguments.make_executor()
     if not arguments.envs:
         raise ConfigError("ENV: expected at least one environment, such as MNIST-v0")
     plan = Plan(
@@ -97,7 +97,7 @@ def compare_agents(arguments: CompareArguments) -> None:
         env.close()
     default = "runs/compare-quick" if arguments.quick else "runs/compare"
     folder = Folder(arguments.out or pathlib.Path(default))
-    failures = compare(runs, folder, arguments.jobs)
+    failures = compare(runs, folder, executor)
     if len(failures) < len(runs):
         write_report(folder, failures, arguments.target)
         print((folder.path / "report.md").read_text("utf-8").partition("## Learning curves")[0])

@@ -7,6 +7,7 @@ from typing import Any
 
 from nodepert.agents.evaluation import Score, evaluate
 from nodepert.agents.files.checkpoints import check_weights
+from nodepert.agents.metrics import weight_alignment, weight_norms
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.periodic import Periodic
 
@@ -62,6 +63,11 @@ class Evaluations(Periodic):
         assert isinstance(self.model, NodePerturbation)
         check_weights(self.model)
         self.score = evaluate(self.model, self.env, self.env_kwargs)
+        network = self.model.policy.network
         self.logger.record(f"eval/{self.score.metric}", self.score.value)
+        for name, value in weight_alignment(network).items():
+            self.logger.record(f"alignment/{name}", value)
+        for name, value in weight_norms(network).items():
+            self.logger.record(f"weights/{name}", value)
         self.model.dump_logs()
         self.model.save(self.path)

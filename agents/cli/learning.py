@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
+import torch.distributed as dist
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
-from stable_baselines3.common.logger import Logger
+from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.progress import ProgressFile
@@ -21,6 +22,18 @@ from nodepert.agents.node_perturbation import NodePerturbation
 __all__ = ["learn"]
 
 MOST_ROLLBACKS = 5
+
+
+class Progress(ProgressBarCallback):
+    """A bar of env steps, of all processes where there are several."""
+
+    def _on_step(self) -> bool:
+        self.pbar.update(self.num_timesteps - self._began - self.pbar.n)
+        return True
+
+    def _on_training_start(self) -> None:
+        super()._on_training_start()
+        self._began = self.num_timesteps
 
 
 def learn(
@@ -41,12 +54,17 @@ def learn(
     """
     every = arguments.checkpoint_every or max(arguments.steps // 20, 1)
     checkpoints = Checkpoints(folder.checkpoints, every, new_episodes=arguments.checkpoint_resets)
-    model.set_logger(Logger(str(folder.path), [progress]))
+    outputs: list[KVWriter] = [progress]
+    if arguments.tensorboard:
+        outputs.append(TensorBoardOutputFormat(str(folder.path)))
+    model.set_logger(Logger(str(folder.path), outputs))
     try:
         with StopOnSignal(checkpoints) as stop:
             # In this order: what diverges is neither scored nor saved, and a score is in the log
             # before the checkpoint that counts on it.
             callbacks = [DivergenceGuard(), evaluations, checkpoints, stop]
+            if dist.is_torchelastic_launched():  # one process can't stop or go back by itself
+                callbacks = [evaluations]
             learn_with_rollbacks(model, arguments, folder, callbacks)
     except BaseException as error:
         go_on = f"To go on: {command(arguments, folder)}"
@@ -66,6 +84,8 @@ def learn(
         if isinstance(error, KeyboardInterrupt | SystemExit) and model._n_updates > 0:
             print(f"\nnodepert: {go_on}", file=sys.stderr)
         raise
+    finally:
+        model.logger.close()
     if stop.stopped:
         assert stop.received is not None
         path = newest_checkpoint(folder.checkpoints).path
@@ -87,7 +107,7 @@ def learn_with_rollbacks(
         NonFiniteError: It diverges.
     """
     for rollbacks in range(MOST_ROLLBACKS + 1):
-        bar = ProgressBarCallback()
+        bar = Progress()
         try:
             model.learn(
                 max(arguments.steps - model.num_timesteps, 0),

@@ -19,6 +19,8 @@ from nodepert.agents.cli.train_arguments import (
     TrainArguments,
     default_arguments,
 )
+from nodepert.agents.cli.tune import TuneArguments, tune_agent
+from nodepert.agents.cli.watch import WatchArguments, watch
 from nodepert.agents.errors import NodepertError
 
 __all__ = ["main"]
@@ -29,8 +31,10 @@ usage: nodepert COMMAND ...
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
   nodepert train --resume DIR    go on with a run that was stopped, killed, or failed
   nodepert evaluate MODEL        score a saved model
+  nodepert watch DIR             show the curves of a run, while it trains or afterwards
   nodepert check ENV             say what is wrong with an environment, and how it can be learned
   nodepert compare ENV ...       compare agents with the same env steps for all
+  nodepert tune ENV [flags]      search for the hyperparameters of an agent
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
 
@@ -51,10 +55,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             train(parse_train(rest))
         elif command == "evaluate":
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))
+        elif command == "watch":
+            watch(tyro.cli(WatchArguments, args=rest, prog="nodepert watch"))
         elif command == "check":
             check(tyro.cli(CheckArguments, args=rest, prog="nodepert check"))
         elif command == "compare":
             compare_agents(tyro.cli(CompareArguments, args=rest, prog="nodepert compare"))
+        elif command == "tune":
+            tune_agent(tyro.cli(TuneArguments, args=rest, prog="nodepert tune"))
         elif command == "envs" and not rest:
             list_envs()
         elif command in ("--version", "-V"):

@@ -26,6 +26,7 @@ class RunFolder:
         self.progress = path / "progress.csv"
         self.curve = path / "curve.png"
         self.model = path / "model.zip"
+        self.dashboard = path / "watch.png"
         self.checkpoints = path / "checkpoints"
         self.settings = self.checkpoints / "run.json"
 
@@ -99,7 +100,8 @@ class RunFolder:
             self.path.rmdir()
 
     def _clear(self) -> None:
-        for file in (self.result, self.progress, self.curve, self.model):
+        files = (self.result, self.progress, self.curve, self.model, self.dashboard)
+        for file in (*files, *self.path.glob("events.out.tfevents.*")):  # TensorBoard's
             file.unlink(missing_ok=True)
         if self.checkpoints.is_dir():
             shutil.rmtree(self.checkpoints)

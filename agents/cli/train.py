@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 import time
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from nodepert.agents.cli.arguments import make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.evaluations import Evaluations
@@ -20,12 +23,13 @@ from nodepert.agents.cli.train_arguments import (
     arguments_to_json,
     check,
 )
+from nodepert.agents.distributed import DistributedNodePerturbation
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.evaluation import Score
 from nodepert.agents.files.checkpoints import newest_checkpoint
 from nodepert.agents.files.model_file import config_to_json, is_exact, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
-from nodepert.agents.plots import plot_curve, read_columns
+from nodepert.agents.plots import plot_curve, read_curves
 from nodepert.agents.versions import versions
 
 __all__ = ["resume", "train"]
@@ -39,10 +43,14 @@ def train(arguments: TrainArguments) -> None:
     """
     check(arguments)
     torch.set_num_threads(arguments.threads)
+    if not leads():  # the first of several processes evaluates, writes and reports
+        make_model(arguments).learn(arguments.steps, log_interval=None)
+        return
     folder = RunFolder(arguments.out)
     folder.check_new(arguments.overwrite)
     model = make_model(arguments)
     print(describe(model, arguments))
+    print(f"Its curves, from another terminal: nodepert watch {shlex.quote(str(folder.path))}")
     folder.create(arguments_to_json(arguments))
     carry_out(model, arguments, folder, None)
 
@@ -54,6 +62,8 @@ def resume(words: ResumeArguments) -> None:
         ConfigError: There is no run in the folder that can be gone on with.
     """
     folder = RunFolder(words.resume)
+    if dist.is_torchelastic_launched():
+        raise ConfigError("--resume: runs of several processes have no checkpoints")
     arguments = arguments_from_json(folder.read_settings(), words.resume)
     if words.env != arguments.env and (words.env is not None or ":" in arguments.env):
         # No code is imported because a file says so.
@@ -73,10 +83,11 @@ def resume(words: ResumeArguments) -> None:
 
 
 def make_model(arguments: TrainArguments) -> NodePerturbation:
-    """A model that has learned nothing yet."""
+    """The model before training; where torchrun has started several processes, a shared one."""
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
-    model = NodePerturbation(
+    agent = DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
+    model = agent(
         arguments.policy,
         env,
         arguments.config,
@@ -87,6 +98,11 @@ def make_model(arguments: TrainArguments) -> NodePerturbation:
     if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
         model.trained_on = (env.spec.id, env_kwargs)
     return model
+
+
+def leads() -> bool:
+    """Whether this is the only process, or the first that torchrun has started."""
+    return not dist.is_torchelastic_launched() or int(os.environ["RANK"]) == 0
 
 
 def load_newest(arguments: TrainArguments, folder: RunFolder) -> NodePerturbation:
@@ -132,7 +148,7 @@ def carry_out(
     seconds = progress.seconds + time.perf_counter() - started
     score = evaluations.score
     assert score is not None
-    curve = read_columns(folder.progress, "time/total_timesteps", f"eval/{score.metric}")
+    curve = read_curves(folder.progress)[f"eval/{score.metric}"]
     plot_curve(folder.curve, *curve, score.metric, f"{arguments.env}, {model.config.rule}")
     folder.finish(
         {
@@ -170,10 +186,11 @@ def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
     shapes = [(network.n_in,), *network.hidden_shapes, (model.policy.actions.dim,)]
     sizes = ["×".join(map(str, shape)) for shape in shapes]
     per_context = model.lanes_per_context
-    done = f" ({model.num_timesteps:,} are done)" if model.num_timesteps else ""
+    processes = dist.get_world_size() if dist.is_initialized() else 1
+    contexts = model.n_envs // per_context * processes
     return (
-        f"Training {'-'.join(sizes)} on {arguments.env} for {arguments.steps:,} env steps{done}"
-        f" ({model.n_envs // per_context} contexts at once, {per_context} env steps each);"
+        f"Training {'-'.join(sizes)} on {arguments.env} for {arguments.steps:,} env steps"
+        f" ({contexts} contexts at once, {per_context} env steps each);"
         f" credit {model.config.credit}, rule {model.config.rule}, seed {arguments.seed}"
     )
 
@@ -184,8 +201,6 @@ def summary(
     """What a user wants to know at the end."""
     is_fraction = score.metric in ("test_error", "go_accuracy")
     shown = f"{score.value:.2%}" if is_fraction else f"{score.value:.5g}"
-    # A file names no module, since no code is imported because a file says so.
-    env = f" --env {arguments.env}" if ":" in arguments.env else ""
     lines = [
         f"{score.metric.replace('_', ' ')}: {shown}",
         f"env steps: {env_steps:,} in {seconds:.1f} s",
@@ -193,6 +208,22 @@ def summary(
         f"log:    {folder.progress}",
         f"model:  {folder.model}",
         f"result: {folder.result}",
-        f"score it again with: nodepert evaluate {folder.model}{env}",
+        *next_steps(folder, arguments),
     ]
     return "\n".join(lines)
+
+
+def next_steps(folder: RunFolder, arguments: TrainArguments) -> list[str]:
+    """Commands to copy: what can be done with a run."""
+    model, env = str(folder.model), arguments.env
+    # A file names no module, since no code is imported because a file says so.
+    own = ["--env", env] if ":" in env else []
+    kwargs = [word for pair in arguments.env_kwarg for word in ("--env-kwarg", pair)]
+    steps = ["--steps", str(arguments.steps)]
+    return [
+        "next:",
+        f"  {shlex.join(['nodepert', 'evaluate', model, *own])}",
+        f"  {shlex.join(['nodepert', 'compare', env, '--agents', 'np', 'ppo', *steps, *kwargs])}",
+        "  python: from nodepert.agents import NodePerturbation; "
+        f"model = NodePerturbation.load({model!r})",
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import pathlib
 from dataclasses import asdict, dataclass
@@ -63,6 +64,8 @@ class TrainArguments:
     """Of torch on the CPU; more help only wide networks."""
     evaluations: int = 20
     """How often to score and save the model, at equal distances; the last score is the result."""
+    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Log for TensorBoard, too: `tensorboard --logdir runs` then shows the runs in that folder."""
     checkpoint_every: int | None = None
     """Env steps from one checkpoint to the next, from which --resume goes on; the newest three stay
     until the run is complete. Default: a twentieth of the run."""
@@ -119,6 +122,8 @@ def check(arguments: TrainArguments) -> None:
         )
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch finds no such device here; expected cpu or auto")
+    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
+        raise ConfigError("--tensorboard: there is no TensorBoard; pip install tensorboard")
 
 
 SETTINGS: dict[str, Any] = {
@@ -133,6 +138,7 @@ SETTINGS: dict[str, Any] = {
     "device": str,
     "threads": int,
     "evaluations": int,
+    "tensorboard": bool,
     "checkpoint_every": int | None,
     "checkpoint_resets": bool,
     "on_divergence": str,

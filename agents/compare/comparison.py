@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import pathlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,11 +10,11 @@ import gymnasium as gym
 
 from nodepert.agents.compare.hyperparameters import Table, packaged
 from nodepert.agents.compare.models import check_settings, settings_for
-from nodepert.agents.compare.processes import in_processes
 from nodepert.agents.compare.records import Folder
 from nodepert.agents.compare.rivals import check_actions, check_agent
 from nodepert.agents.compare.run import Record, Run, carry_out
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.executors import Executor
 from nodepert.agents.presets import preset_with
 
 __all__ = ["DEFAULT_AGENTS", "QUICK", "Plan", "compare", "plan_runs"]
@@ -25,6 +23,9 @@ DEFAULT_AGENTS = ("np", "np:fixed", "np:backprop", "ppo", "random")
 """Our agent, the same with other feedback rules, a rival, and chance."""
 QUICK = 50
 """A quick comparison has one seed and this share of the env steps."""
+
+MOST_SEEDS = 10_000
+"""All runs are planned before the first one."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Plan:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ConfigError(f"--{name} {value}: expected a positive integer")
+        if self.seeds > MOST_SEEDS:
+            raise ConfigError(f"--seeds {self.seeds}: expected at most {MOST_SEEDS}")
         if not 0 < self.minutes < float("inf"):
             raise ConfigError(f"--minutes {self.minutes}: expected a positive number")
         if not self.agents:
@@ -111,14 +114,14 @@ def plan_runs(
 
 
 def compare(
-    runs: Sequence[Run], folder: Folder, jobs: int, say: Callable[[str], None] = print
+    runs: Sequence[Run], folder: Folder, executor: Executor, say: Callable[[str], None] = print
 ) -> dict[str, str]:
     """Carries out the runs that the folder has no file of.
 
     Args:
         runs: From :func:`plan_runs`.
         folder: Where finished runs are kept.
-        jobs: Processes at once.
+        executor: Where they are carried out.
         say: Told of each run as it ends.
 
     Returns:
@@ -127,36 +130,22 @@ def compare(
     Raises:
         ConfigError: The folder's earlier runs had other settings, or it can't be written to.
     """
-    if jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: expected a positive integer")
     folder.check(list(runs))
-    try:
-        for name in ("runs", "logs"):
-            (folder.path / name).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"--out {folder.path}: can't be written to: {error}") from error
+    folder.create()
     missing = [run for run in runs if not folder.record_of(run).exists()]
     say(f"{len(runs) - len(missing)} of {len(runs)} runs are finished already")
     failures = {}
-    tasks = [(run, folder.path) for run in missing]
-    for done, ((run, _), failure) in enumerate(in_processes(_work, tasks, jobs), start=1):
-        if failure is not None:
-            failures[run.name] = failure
-            told = f"FAILED: {failure} (see {folder.log_of(run)})"
+    outcomes = executor.run(carry_out, missing, folder.log_of)
+    for done, outcome in enumerate(outcomes, start=1):
+        run, record = outcome.task, outcome.result
+        if record is None:
+            failures[run.name] = str(outcome.failure)
+            told = f"FAILED: {outcome.failure} (see {folder.log_of(run)})"
         else:
-            told = _told(folder.read(run))
+            folder.write(run, record)
+            told = _told(record)
         say(f"{done}/{len(missing)} {run.name}: {told}")
     return failures
-
-
-def _work(task: tuple[Run, pathlib.Path]) -> None:
-    """One run in a process of its own; what libraries print goes to its log."""
-    run, path = task
-    folder = Folder(path)
-    with folder.log_of(run).open("w") as log:
-        for stream in (1, 2):  # of the process: simulators in C print, too
-            os.dup2(log.fileno(), stream)
-    folder.write(run, carry_out(run))
 
 
 def _told(record: Record) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 from functools import cache
+from reprlib import repr as shortened
 from typing import Any
 
 import gymnasium as gym
@@ -28,6 +29,8 @@ Table = dict[str, dict[str, Entry]]
 
 NOT_THE_ALGORITHMS = ("n_envs", "normalize", "n_timesteps", "source")
 """Settings that its constructor does not take."""
+MOST_VALUES = 100_000
+"""Of a file."""
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std")
 ACTIVATIONS = {cls.__name__: cls for cls in (nn.ReLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.SiLU)}
 NOISES: dict[str, type[NormalActionNoise] | type[OrnsteinUhlenbeckActionNoise]] = {
@@ -55,12 +58,37 @@ def read_table(path: pathlib.Path) -> Table:
     """
     try:
         table = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        check_plain(table)
+    except Exception as error:  # whatever Python raises on a value, PyYAML lets through
         raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
     for where, level in ((str(path), table), *_levels(table, str(path))):
-        if not isinstance(level, dict) or not all(isinstance(key, str) for key in level):
-            raise ConfigError(f"{where}: expected agent: environment: settings, got {level!r}")
+        if not isinstance(level, dict):
+            raise ConfigError(
+                f"{where}: expected agent: environment: settings, got {shortened(level)}"
+            )
     return table
+
+
+def check_plain(table: Any) -> None:
+    """Raises ValueError where a table holds what a run's JSON can't, such as dates or cycles.
+
+    Names that stand for lists of names can make a page of YAML larger than any memory.
+    """
+    open_ends, seen = [table], 0
+    while open_ends:
+        one, seen = open_ends.pop(), seen + 1
+        if seen > MOST_VALUES:
+            raise ValueError(f"more than {MOST_VALUES:,} values")
+        if isinstance(one, dict) and all(isinstance(key, str) for key in one):
+            open_ends += one.values()
+        elif isinstance(one, list):
+            open_ends += one
+        elif not isinstance(one, str | int | float | None):
+            raise ValueError(
+                f"{shortened(one)}: expected text, numbers, lists, mappings with text keys"
+            )
+        elif isinstance(one, int) and abs(one) >= 2**63:
+            raise ValueError("an integer of more than 64 bits")
 
 
 def _levels(table: Any, path: str) -> list[tuple[str, Any]]:
@@ -145,7 +173,8 @@ def _policy_kwargs(given: Any) -> dict[str, Any]:
 
 
 def _noise(kind: Any, std: Any, space: gym.Space[Any]) -> ActionNoise:
-    if kind not in NOISES or not isinstance(std, int | float) or not isinstance(space, spaces.Box):
+    known = isinstance(kind, str) and kind in NOISES
+    if not known or not isinstance(std, int | float) or not isinstance(space, spaces.Box):
         raise ConfigError(
             f"noise_type: {kind!r}, noise_std: {std!r}: expected one of {', '.join(NOISES)}, a "
             f"number, and an action space that is a Box, got {space}"

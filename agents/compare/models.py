@@ -19,7 +19,6 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.model_file import config_from_json, config_to_json
 from nodepert.agents.lanes.handover import vectorise
 from nodepert.agents.lanes.vec_env import SB3VecEnv
-from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.presets import preset_with
 from nodepert.envs import LossEnv
 
@@ -80,9 +79,8 @@ def make_model(
         policy, policy_kwargs = document.pop("policy"), document.pop("policy_kwargs")
         env = gym.make(env_id, **env_kwargs)
         config = config_from_json(document, {})
-        return NodePerturbation(
-            policy, env, config, policy_kwargs=policy_kwargs, seed=seed, device="cpu"
-        )
+        own: Any = check_agent(agent).algorithm()
+        return own(policy, env, config, policy_kwargs=policy_kwargs, seed=seed, device="cpu")
     rival = check_agent(agent)
     lanes = make_lanes(env_id, env_kwargs, settings)
     options = {"policy": rival.policy, **arguments(settings, lanes.action_space)}

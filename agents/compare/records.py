@@ -29,6 +29,7 @@ FIELDS = {
     "points": list,
     "versions": dict,
 }
+POINT = {"env_steps": int, "seconds": int | float, "metric": str, "value": int | float}
 COLUMNS = ("env", "agent", "seed", "env_steps", "seconds", "metric", "value")
 OF_THE_ENVIRONMENT = ("steps", "evaluations", "minutes", "split", "env_kwargs")
 """Settings that all runs on an environment share."""
@@ -47,6 +48,18 @@ class Folder:
     def log_of(self, run: Run) -> pathlib.Path:
         """What a run printed."""
         return (self.path / "logs" / run.file_name).with_suffix(".log")
+
+    def create(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            ConfigError: It can't be written to.
+        """
+        try:
+            for name in ("runs", "logs"):
+                (self.path / name).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"--out {self.path}: can't be written to: {error}") from error
 
     def write(self, run: Run, record: Record) -> None:
         """Keeps what a finished run left behind."""
@@ -101,12 +114,33 @@ def read_record(path: pathlib.Path) -> Record:
     """
     try:
         record = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
+        json.dumps(record, ensure_ascii=False).encode()  # half a surrogate can't be written again
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{path}: can't be read: {error}; without it, it is run again") from error
     for name, types in FIELDS.items():
-        if not isinstance(record, dict) or not isinstance(record.get(name), types):
+        if not isinstance(record, dict) or not _fits(record.get(name, ...), types):
             raise ConfigError(f"{path}: {name} is missing or not valid; expected a finished run")
+    for name, valid in (
+        ("points", record["points"] and all(map(_is_point, record["points"]))),
+        ("versions", all(isinstance(version, str) for version in record["versions"].values())),
+    ):
+        if not valid:
+            raise ConfigError(f"{path}: {name} are not valid; expected a finished run")
     return record
+
+
+def _is_point(point: Any) -> bool:
+    """Whether this is one evaluation."""
+    return (
+        isinstance(point, dict)
+        and point.keys() == POINT.keys()
+        and all(_fits(point[name], types) for name, types in POINT.items())
+    )
+
+
+def _fits(value: Any, types: Any) -> bool:
+    """Whether a value has one of the types; integers must fit into arrays."""
+    return isinstance(value, types) and (not isinstance(value, int) or abs(value) < 2**63)
 
 
 def comparable(record: Record) -> Record:

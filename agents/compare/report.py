@@ -30,7 +30,7 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.model_file import config_to_json
 from nodepert.agents.files.saving import write_atomically
 
-__all__ = ["write_report"]
+__all__ = ["write_report", "write_report_of"]
 
 METHOD = """\
 Every agent has the same env steps; an update that would need more is not made, and evaluations do
@@ -81,6 +81,13 @@ def write_report(
     records = folder.records()
     if not records:
         raise ConfigError(f"--out {folder.path}: no run is finished, there is nothing to report")
+    return write_report_of(records, folder, failures, target)
+
+
+def write_report_of(
+    records: list[Record], folder: Folder, failures: dict[str, str], target: float | None = None
+) -> list[Line]:
+    """The same for records from anywhere; see :func:`write_report`."""
     folder.write_table(records)
     pictures = {"curves.png": draw_curves(records)}
     if normalised(records):

@@ -50,10 +50,15 @@ RIVALS: dict[str, Rival] = {
     "td3": Rival("stable_baselines3", "TD3", (spaces.Box,)),
     "dqn": Rival("stable_baselines3", "DQN", (spaces.Discrete,)),
     "recurrent_ppo": Rival("sb3_contrib", "RecurrentPPO", ANY, "MlpLstmPolicy"),
-    "ars": Rival("sb3_contrib", "ARS", (spaces.Box, spaces.Discrete)),
+    "ars": Rival("nodepert.agents.compare.search", "ARS", (spaces.Box, spaces.Discrete)),
+    "es": Rival("nodepert.agents.compare.search", "ES", (spaces.Box, spaces.Discrete)),
     "random": Rival("nodepert.agents.compare.random_agent", "RandomAgent", ANY),
 }
-OURS = Rival("nodepert.agents.node_perturbation", "NodePerturbation", ANY)
+OWN: dict[str, Rival] = {
+    "np": Rival("nodepert.agents.node_perturbation", "NodePerturbation", ANY),
+    "all_units": Rival("nodepert.agents.compare.all_units", "AllUnits", (spaces.Box,)),
+}
+"""What takes the hyperparameters of nodepert.agents.Config."""
 
 
 def rule_of(agent: str) -> str | None:
@@ -70,13 +75,15 @@ def check_agent(agent: str) -> Rival:
     """
     if agent in RIVALS:
         rival = RIVALS[agent]
-    elif agent == "np" or rule_of(agent) in RULES:
-        rival = OURS
+    elif agent in OWN:
+        rival = OWN[agent]
+    elif rule_of(agent) in RULES:
+        rival = OWN["np"]
     elif rule_of(agent) is not None:
-        raise ConfigError(f"--agents {agent}: expected np:RULE with one of {', '.join(RULES)}")
+        raise ConfigError(f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}")
     else:
-        valid = ", ".join(("np", "np:RULE", *RIVALS))
-        raise ConfigError(f"--agents {agent}: expected {valid}")
+        valid = ", ".join((*OWN, "np:RULE", *RIVALS))
+        raise ConfigError(f"agent {agent}: expected {valid}")
     rival.algorithm()
     return rival
 
@@ -84,8 +91,9 @@ def check_agent(agent: str) -> Rival:
 def check_actions(agent: str, env_id: str, space: gym.Space[Any]) -> None:
     """Raises ConfigError where an agent can't act in an environment, and says which can."""
     if not isinstance(space, check_agent(agent).actions):
-        able = [name for name, rival in RIVALS.items() if isinstance(space, rival.actions)]
+        known = {**OWN, **RIVALS}.items()
+        able = [name for name, rival in known if isinstance(space, rival.actions)]
         raise ConfigError(
-            f"--agents {agent}: can't act in {env_id}, whose action space is {space}; "
-            f"expected np, {', '.join(able)}"
+            f"agent {agent}: can't act in {env_id}, whose action space is {space}; "
+            f"expected {', '.join(able)}"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,11 +17,14 @@ from nodepert.agents.compare.models import Predictor, make_model
 from nodepert.agents.evaluation import evaluate
 from nodepert.agents.versions import versions
 
-__all__ = ["Record", "Run", "carry_out"]
+__all__ = ["Point", "Record", "Run", "carry_out"]
+
+Point = dict[str, Any]
+"""An evaluation: env_steps, seconds, metric and value."""
 
 Record = dict[str, Any]
-"""What a run leaves behind, as JSON: the fields of :class:`Run`; ``points``, each with env_steps,
-seconds, metric and value; ``cut``, the env steps where its time was up, or None; ``versions``."""
+"""What a run leaves behind, as JSON: the fields of :class:`Run`; ``points``; ``cut``, the env steps
+where its time was up, or None; ``versions``."""
 NEVER = 10**9  # updates or episodes between the logs of a run
 
 
@@ -65,10 +69,11 @@ class Scoring(BaseCallback):
     evaluations count.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, watch: Callable[[list[Point]], None]) -> None:
         super().__init__()
         self.run = run
-        self.points: list[dict[str, Any]] = []
+        self.watch = watch
+        self.points: list[Point] = []
         self.cut: int | None = None
         self._idle = 0.0
         self._started = math.nan
@@ -110,14 +115,20 @@ class Scoring(BaseCallback):
                 "value": score.value,
             }
         )
+        self.watch(self.points)
         self._idle += time.perf_counter() - paused
 
 
-def carry_out(run: Run) -> Record:
-    """Learns and scores, on one thread."""
+def carry_out(run: Run, watch: Callable[[list[Point]], None] = lambda points: None) -> Record:
+    """Learns and scores, on one thread.
+
+    Args:
+        run: What is to be done.
+        watch: Shown the points so far after each evaluation; what it raises ends the run.
+    """
     torch.set_num_threads(1)
     model = make_model(run.agent, run.env, run.env_kwargs, run.hyperparameters, run.seed)
-    scoring = Scoring(run)
+    scoring = Scoring(run, watch)
     with suppress(BudgetSpent):
         model.learn(run.steps, callback=scoring, log_interval=NEVER)
     scoring.score()

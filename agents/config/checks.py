@@ -8,13 +8,13 @@ from typing import Any
 
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_number"]
+__all__ = ["check_choice", "check_flag", "check_number", "is_finite"]
 
 
 def check_choice(config: Any, name: str, choices: Collection[Any]) -> None:
     """Raises ConfigError where a field is none of ``choices``."""
     value = getattr(config, name)
-    if value not in tuple(choices):
+    if not isinstance(value, str | None) or value not in choices:  # an array compares by element
         raise ConfigError(f"{name}={value!r}: expected one of {tuple(choices)}")
 
 
@@ -36,8 +36,16 @@ def check_number(
     if value is None and config.__dataclass_fields__[name].default is None:
         return
     numeric = isinstance(value, int | kind) and not isinstance(value, bool)
-    if numeric and math.isfinite(value) and lowest <= value <= highest:
+    if numeric and is_finite(value) and lowest <= value <= highest:
         return
     what = "an integer" if kind is int else "a finite number"
     most = "" if highest == math.inf else f" and at most {highest}"
     raise ConfigError(f"{name}={value!r}: expected {what} of at least {lowest}{most}")
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is finite, and no integer beyond all floats."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

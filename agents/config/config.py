@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal, get_args
@@ -10,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 import tyro
 
 from nodepert.agents.baselines import BASELINES
-from nodepert.agents.config.checks import check_choice, check_flag, check_number
+from nodepert.agents.config.checks import check_choice, check_flag, check_number, is_finite
 from nodepert.agents.config.replay import ReplayFields
 from nodepert.agents.config.returns import ReturnFields, ScoreFields
 from nodepert.agents.config.schedules import Schedule
@@ -200,7 +199,8 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
     def _check_node_std(self) -> None:
         stds = self.node_std if isinstance(self.node_std, tuple) else (self.node_std,)
         for std in stds:
-            if isinstance(std, bool) or not isinstance(std, int | float) or not 0 <= std < math.inf:
+            numeric = isinstance(std, int | float) and not isinstance(std, bool)
+            if not (numeric and is_finite(std) and std >= 0):
                 raise ConfigError(
                     f"node_std={self.node_std!r}: expected a finite number of at least 0, or a "
                     "tuple with one for each hidden layer"

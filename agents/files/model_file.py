@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from nodepert.agents.config import Config, with_changes
-from nodepert.agents.errors import ConfigError, FileFormatError
+from nodepert.agents.errors import ConfigError, FileFormatError, NodepertError
 from nodepert.agents.files.checkpoint import (
     optimizer_from_tensors,
     optimizer_to_tensors,
@@ -20,6 +21,7 @@ from nodepert.agents.files.checkpoint import (
     without_prefix,
 )
 from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
+from nodepert.agents.files.shapes import check_situation
 from nodepert.agents.lanes.observations import as_bytes, from_bytes
 from nodepert.agents.lanes.states import get_state, set_state
 from nodepert.agents.policies import FeedbackPolicy
@@ -174,6 +176,11 @@ def check_document(document: dict[str, Any], path: object) -> None:
             raise FileFormatError(f"{path}: {name} is missing or not valid")
     if not {"net_arch", "activation"} <= set(document["policy_kwargs"]):
         raise FileFormatError(f"{path}: policy_kwargs are not valid")
+    scale = document["action_scale"]
+    if scale is not None and not 0 < scale < math.inf:
+        raise FileFormatError(f"{path}: action_scale={scale}, expected a positive number")
+    if document["config"].get("credit", "auto") == "auto":  # it is settled when a model is made
+        raise FileFormatError(f"{path}: config has credit='auto', expected what it stands for")
 
 
 def restore(
@@ -199,12 +206,21 @@ def restore(
             setattr(model, name, int(document["counters"][name]))
         model._context_seeds = document["context_seeds"]
         _restore_logs(model, document.get("logs"))
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        if force_reset or model._lanes is None or "situation.observation" not in tensors:
+            model._context_seeds = None
+        else:
+            _restore_situation(model, tensors)
+    except NodepertError:
+        raise
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise FileFormatError(f"the file's parts do not fit together: {error}") from error
-    if force_reset or model._lanes is None or "situation.observation" not in tensors:
-        model._context_seeds = None
-        return
-    _restore_situation(model, tensors)
 
 
 def _restore_logs(model: NodePerturbation, document: dict[str, Any] | None) -> None:
@@ -233,6 +249,7 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
             f"it has {model._lanes.contexts}, and a state that nodepert can read (get_state). Use "
             "force_reset=True to start new episodes"
         )
+    check_situation(model, tensors, contexts)
     arrays = {name: values.cpu().numpy() for name, values in state.items()}
     try:
         set_state(model._vector_env, arrays)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import pathlib
 import struct
@@ -34,6 +35,8 @@ __all__ = [
 FilePath = str | pathlib.Path | io.BufferedIOBase
 
 FORMAT = 1
+MOST_VALUES = 2**24
+"""Of a Box: a few bytes of JSON could ask for any size."""
 # What zipfile and json raise, by their documentation or in fact, on bytes that make no sense.
 UNREADABLE = (KeyError, ValueError, EOFError, RuntimeError, OverflowError, struct.error)
 
@@ -189,6 +192,8 @@ def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
             return spaces.MultiBinary(document["n"])
         if document["type"] == "Box":
             dtype, shape = np.dtype(document["dtype"]), tuple(document["shape"])
+            if math.prod(shape) > MOST_VALUES:
+                raise ValueError(f"more than {MOST_VALUES:,} values")
             low, high = (
                 np.broadcast_to(np.asarray(document[key], np.float64), shape).astype(dtype)
                 for key in ("low", "high")
@@ -196,7 +201,7 @@ def space_from_json(document: dict[str, Any]) -> spaces.Space[Any]:
             return spaces.Box(low, high, shape, cast(Any, dtype.type))
         if document["type"] == "Dict":  # a list of pairs keeps its order
             return spaces.Dict([(name, space_from_json(one)) for name, one in document["spaces"]])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise FileFormatError(f"space {document!r} can't be read: {error}") from error
     raise FileFormatError(
         f"space {document!r}: expected a Box, Dict, Discrete, MultiDiscrete or MultiBinary space"

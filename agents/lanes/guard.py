@@ -60,7 +60,10 @@ def lane_errors(env: VectorEnv[Any, Any, Any], step: int) -> Iterator[None]:
 
 def explain(error: BaseException) -> str:
     """Type and message of an error in one line."""
-    message = " ".join(str(error).split())
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # of an environment's own class
+        message = "its message can't be shown"
     return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 

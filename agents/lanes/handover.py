@@ -22,6 +22,8 @@ EnvLike = (
     str | Callable[[], gym.Env[Any, Any]] | gym.Env[Any, Any] | VectorEnv[Any, Any, Any] | VecEnv
 )
 """An id, a function that makes an environment, an environment, or many in one."""
+MOST_LANES = 2**20
+"""More would be a mistake, and take minutes or all memory to make."""
 
 # Wrappers that change nothing a learner sees; what they wrap can be vectorised without them.
 _TRANSPARENT = (
@@ -48,7 +50,8 @@ def vectorise(
         wrapper: Put around each lane that is made here, but for native ones.
 
     Raises:
-        ConfigError: A single environment that can be neither made again nor copied.
+        ConfigError: A single environment that can be neither made again nor copied, or more lanes
+            of it than a million.
     """
     if isinstance(env, SB3VecEnv):
         return env.venv
@@ -56,6 +59,11 @@ def vectorise(
         return GymVectorEnv(env)
     if isinstance(env, VectorEnv):
         return env
+    if num_lanes > MOST_LANES:
+        raise ConfigError(
+            f"{num_lanes} lanes of one environment: expected at most {MOST_LANES}; batch_size, "
+            "n_envs and probes say how many"
+        )
     if isinstance(env, str):
         return _from_single(gym.make(env), num_lanes, wrapper)
     if isinstance(env, gym.Env):
@@ -117,12 +125,12 @@ def _sync(makers: list[Callable[[], gym.Env[Any, Any]]], wrapper: Wrapper | None
 
 
 def identity(env: VectorEnv[Any, Any, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The id and the arguments that ``gymnasium.make`` takes, where the environment has them."""
+    """The id and the arguments of a task, as ``gymnasium.make`` takes them, where it has them."""
     if env.spec is None:
         return None
-    of_the_vector = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers",
-                     "max_episode_steps", "autoreset_mode")  # fmt: skip
-    return env.spec.id, {k: v for k, v in env.spec.kwargs.items() if k not in of_the_vector}
+    not_the_task = ("num_envs", "vectorization_mode", "vector_kwargs", "wrappers",
+                    "max_episode_steps", "autoreset_mode", "render_mode")  # fmt: skip
+    return env.spec.id, {k: v for k, v in env.spec.kwargs.items() if k not in not_the_task}
 
 
 def action_map(env: VectorEnv[Any, Any, Any]) -> ActionMap:

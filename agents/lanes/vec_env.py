@@ -107,6 +107,10 @@ class SB3VecEnv(VecEnv):
             }
         return infos
 
+    def get_images(self) -> Sequence[NDArray[np.uint8] | None]:
+        """A frame of each lane, for ``render()`` and SB3's ``VecVideoRecorder``."""
+        return cast(Sequence[NDArray[np.uint8]], self.venv.render())
+
     def close(self) -> None:
         """Closes the vector environment."""
         self.venv.close()
@@ -196,9 +200,16 @@ class GymVectorEnv(VectorEnv[Any, Any, Any]):
             info = self._add_info(info, one, lane)
         return shown, np.asarray(rewards, np.float64), dones & ~truncated, truncated, info
 
+    def render(self) -> tuple[Any, ...]:
+        """A frame of each lane, in the mode ``"rgb_array"``."""
+        return tuple(self.venv.get_images())
+
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the wrapped environment."""
         self.venv.close()
+
+    def __del__(self) -> None:
+        """Leaves the wrapped environment open, where Gymnasium 1.1 would close it."""
 
 
 def observation_of(observations: Any, lane: Any) -> Any:

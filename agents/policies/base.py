@@ -25,7 +25,12 @@ from nodepert.agents.policies.features import (
     make_extractor,
     widths_of_numbers,
 )
-from nodepert.agents.policies.options import activation_name, check_init_gain, check_widths
+from nodepert.agents.policies.options import (
+    activation_name,
+    check_arguments,
+    check_init_gain,
+    check_widths,
+)
 from nodepert.agents.statistics import PartStatistics
 
 __all__ = ["FeedbackPolicy"]
@@ -98,7 +103,9 @@ class FeedbackPolicy(BasePolicy):
         generator = generator or torch.Generator().manual_seed(0)
         self.preprocessing = Preprocessing(observation_space)
         self.features_extractor_class = find_extractor(features_extractor_class, observation_space)
-        self.features_extractor_kwargs = dict(features_extractor_kwargs or {})
+        self.features_extractor_kwargs = check_arguments(
+            "features_extractor_kwargs", features_extractor_kwargs or {}
+        )
         self.features_extractor = make_extractor(
             self.features_extractor_class,
             self.features_extractor_kwargs,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -11,7 +11,18 @@ from torch import nn
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.networks import ACTIVATIONS
 
-__all__ = ["activation_name", "check_init_gain", "check_widths"]
+__all__ = ["activation_name", "check_arguments", "check_init_gain", "check_widths"]
+
+
+def check_arguments(name: str, given: Any) -> dict[str, Any]:
+    """Keyword arguments as a dict.
+
+    Raises:
+        ConfigError: Not a mapping with names.
+    """
+    if isinstance(given, Mapping) and all(isinstance(key, str) for key in given):
+        return dict(given)
+    raise ConfigError(f"{name}={given!r}: expected a dict of arguments by name")
 
 
 def check_widths(name: str, widths: Any, example: str) -> tuple[int, ...]:

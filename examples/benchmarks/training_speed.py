@@ -25,6 +25,7 @@ import gymnasium as gym
 import matplotlib
 import numpy as np
 import torch
+from memory import with_peak_memory
 from torch import nn
 from torch.nn import functional as F
 
@@ -89,18 +90,22 @@ class Agent:
         self.model.learn(steps, reset_num_timesteps=False)
 
 
-def scalar_sides(batch_size: int) -> dict[str, PlainLoop | Agent]:
-    """Of the comparison from the scalar reward; the first is what the others are divided by."""
+Sides = dict[str, Callable[[], PlainLoop | Agent]]
+"""By name, what makes each; the first is what the others are divided by."""
+
+
+def scalar_sides(batch_size: int) -> Sides:
+    """Of the comparison from the scalar reward."""
     sizes = (784, 256, 128, 10)
     adam, fused = partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.Adam, lr=1e-3, fused=True)
     return {
-        "plain loop": PlainLoop(batch_size, sizes, nn.ReLU, adam),
-        "plain loop, fused Adam": PlainLoop(batch_size, sizes, nn.ReLU, fused),
-        "nodepert": Agent(gym.make("MNIST-v0"), batch_size=batch_size),
+        "plain loop": partial(PlainLoop, batch_size, sizes, nn.ReLU, adam),
+        "plain loop, fused Adam": partial(PlainLoop, batch_size, sizes, nn.ReLU, fused),
+        "nodepert": partial(Agent, gym.make("MNIST-v0"), batch_size=batch_size),
     }
 
 
-def figure2_sides(batch_size: int) -> dict[str, PlainLoop | Agent]:
+def figure2_sides(batch_size: int) -> Sides:
     """Of the paper's figure 2, gradient given."""
     settings = {
         "credit": "given", "net_arch": (50, 20), "activation": "sigmoid", "optimizer": "sgd",
@@ -110,11 +115,16 @@ def figure2_sides(batch_size: int) -> dict[str, PlainLoop | Agent]:
     ridge = {"rule": "loss_ridge", "node_baseline": "clean", "node_std": 1e-2}
     sgd = partial(torch.optim.SGD, lr=0.05)
     return {
-        "figure 2: plain loop": PlainLoop(batch_size, (784, 50, 20, 10), nn.Sigmoid, sgd),
-        "figure 2: backprop": Agent(env, rule="backprop", **settings),
-        "figure 2: response": Agent(env, rule="response", **settings),
-        "figure 2: loss_ridge": Agent(env, **ridge, **settings),
+        "figure 2: plain loop": partial(PlainLoop, batch_size, (784, 50, 20, 10), nn.Sigmoid, sgd),
+        "figure 2: backprop": partial(Agent, env, rule="backprop", **settings),
+        "figure 2: response": partial(Agent, env, rule="response", **settings),
+        "figure 2: loss_ridge": partial(Agent, env, **ridge, **settings),
     }
+
+
+def train_one(make: Callable[[], PlainLoop | Agent], images: int) -> None:
+    """Makes one side, and trains it a little."""
+    make().train(images)
 
 
 def measure(sides: dict[str, Any], repeats: int, images: int) -> dict[str, list[float]]:
@@ -142,22 +152,31 @@ def main() -> None:
     repeats, updates = (2, 5) if arguments.quick else (11, 200)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
+    MNIST()  # loads the images, which all sides share
     comparisons = [(size, scalar_sides) for size in arguments.batch_sizes] + [(32, figure2_sides)]
+    # Before the rest: torch's autograd does not work in a process forked after its first use.
+    peaks = {
+        (batch_size, name): with_peak_memory(train_one, make, 10 * batch_size)[1]
+        for batch_size, sides in comparisons
+        for name, make in sides(batch_size).items()
+    }
     for batch_size, sides in comparisons:
         images = batch_size * max(updates * 64 // batch_size, 3)
-        times = measure(sides(batch_size), repeats, images)
+        made = {name: make() for name, make in sides(batch_size).items()}
+        times = measure(made, repeats, images)
         plain = next(iter(times.values()))
         for name, values in times.items():
             ratios = [a / b for a, b in zip(values, plain, strict=True)]
-            ratio = statistics.median(ratios)
+            ratio, peak = statistics.median(ratios), round(peaks[batch_size, name], 1)
             rows.append(
-                (batch_size, name, statistics.median(values), min(values), max(values), ratio)
+                (batch_size, name, statistics.median(values), min(values), max(values), ratio, peak)
             )
             print(f"batch {batch_size:5}  {name:23} {rows[-1][2]:6.1f} µs an image, "
-                  f"{ratio:.2f} × the plain loop", flush=True)  # fmt: skip
+                  f"{ratio:.2f} × the plain loop, {peak:5.0f} MB", flush=True)  # fmt: skip
     with (arguments.out / "training_speed.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["batch_size", "side", "us_per_image", "lowest", "highest", "ratio"])
+        header = ["batch_size", "side", "us_per_image", "lowest", "highest", "ratio", "peak_mb"]
+        writer.writerow(header)
         writer.writerows(rows)
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     names = [f"{name}, batch {batch_size}" for batch_size, name, *_ in rows]

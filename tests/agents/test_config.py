@@ -3,6 +3,7 @@
 import dataclasses
 import math
 
+import numpy as np
 import pytest
 
 from nodepert.agents import Config, ConfigError, NodePerturbation
@@ -27,6 +28,8 @@ WRONG = [
     *[("max_grad_norm", value) for value in (-1.0, math.nan)],
     *[("feedback_learning_rate", value) for value in (-1.0, "x")],
     ("error_model", "yes"),
+    *[(name, np.zeros(2)) for name in ("credit", "probes", "node_std", "learning_rate")],
+    *[(name, 10**400) for name in ("probes", "gamma", "node_std", "temperature")],
 ]
 
 

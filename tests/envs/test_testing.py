@@ -240,6 +240,38 @@ class SingleDiffers(Match):
         return observation, 2 * reward, *rest
 
 
+class Drawn(Match):
+    """A grey picture, a row for each step played."""
+
+    def render_frame(self, context, actions):
+        frame = np.zeros((2, 4, 3), np.uint8)
+        frame[: len(actions)] = 200
+        return frame
+
+
+class GrowingFrame(Drawn):
+    def render_frame(self, context, actions):
+        return np.zeros((1 + len(actions), 4, 3), np.uint8)
+
+
+class FrameOfFloats(Drawn):
+    def render_frame(self, context, actions):
+        return np.zeros((2, 4, 3))
+
+
+class DrawsItsOwn(Drawn):
+    """The picture depends on which environment draws it."""
+
+    def render_frame(self, context, actions):
+        return super().render_frame(context, actions) + np.uint8(id(self) // 16 % 251)
+
+
+class DrawingMoves(Drawn):
+    def render_frame(self, context, actions):
+        context["step"] += 1
+        return np.zeros((2, 4, 3), np.uint8)
+
+
 BREAKS = [
     (LossOfWrongShape, testing.check_shapes, "loss: shape"),
     (NanLoss, testing.check_shapes, "not finite"),
@@ -273,11 +305,16 @@ BREAKS = [
     (MemoryOfActions, testing.check_pairing, "depend on the actions"),
     (HiddenState, testing.check_vector_state, "the future differs"),
     (SingleDiffers, testing.check_autoreset, "rewards differ"),
+    (GrowingFrame, testing.check_frames, "several sizes"),
+    (FrameOfFloats, testing.check_frames, "float64"),
+    (DrawsItsOwn, testing.check_frames, "not that of the single environment"),
+    (DrawingMoves, testing.check_frames, "drawing changed what followed"),
 ]
 
 
 def test_the_whole_one_passes():
     testing.check_loss_env(Match)
+    testing.check_loss_env(Drawn)
 
 
 @pytest.mark.parametrize(("broken", "check", "message"), BREAKS)

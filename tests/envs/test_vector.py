@@ -6,7 +6,7 @@ from functools import partial
 import gymnasium as gym
 import numpy as np
 import pytest
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics
 
@@ -122,12 +122,18 @@ class TestAutoreset:
 
     @pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP])
     def test_gymnasiums_wrappers(self, mode):
-        vector = RecordEpisodeStatistics(DelayedXOR.vector(4, autoreset_mode=mode))
-        vector.reset(seed=0)
-        for _ in range(40):
-            vector.step(np.zeros((4, 1)))
-        assert set(vector.length_queue) == {7}
-        assert set(vector.return_queue) == {-0.5}
+        """As around SyncVectorEnv; Gymnasium 1.1 counts a step less in SAME_STEP."""
+        native = DelayedXOR.vector(4, autoreset_mode=mode)
+        queues = []
+        for lanes in (native, SyncVectorEnv([DelayedXOR] * 4, autoreset_mode=mode)):
+            vector = RecordEpisodeStatistics(lanes)
+            vector.reset(seed=0)
+            for _ in range(40):
+                vector.step(np.zeros((4, 1), np.float32))
+            queues.append((list(vector.length_queue), list(vector.return_queue)))
+        assert queues[0] == queues[1]
+        assert queues[0][0][:4] == [7] * 4
+        assert set(queues[0][1]) == {-0.5}
 
     def test_normalize_observation(self):
         vector = NormalizeObservation(DelayedXOR.vector(50, autoreset_mode=AutoresetMode.NEXT_STEP))

@@ -47,6 +47,7 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
         ("value_mode.py", "value_mode_quick", []),
         ("score_speed.py", "score_speed", []),
         ("paired_episodes.py", "paired_episodes_quick", []),
+        ("scaling.py", "scaling_quick", ["--only", "width", "noise"]),
     ],
 )
 def test_benchmarks_write_csv_and_picture(
@@ -65,6 +66,62 @@ def test_the_table_of_reach_goes_on_where_it_was_cut_off(run_script, read_csv, t
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
     assert "3 of 4 runs are in" in run_script(*arguments, cwd=tmp_path)
     assert len(read_csv(path)) == len(whole.splitlines()) - 1
+
+
+def test_the_suite_goes_on_where_it_was_cut_off(
+    load_script, read_csv, is_png, tmp_path, monkeypatch
+):
+    suite = load_script("benchmarks/suite.py")
+    words = "suite.py --quick --tasks xor --agents np np:given es --out"
+    monkeypatch.setattr("sys.argv", [*words.split(), str(tmp_path)])
+    suite.main()
+    rows = read_csv(tmp_path / "comparison.csv")
+    assert {row["agent"] for row in rows} == {"np", "np:given", "es"}
+    assert {row["env"] for row in rows} == {"DelayedXOR-v0"}
+    assert is_png(tmp_path / "curves.png")
+    done = {path: path.read_bytes() for path in tmp_path.glob("runs/xor/*/runs/*.json")}
+    assert len(done) == 3
+    gone = next(path for path in done if "np_given" in str(path))
+    gone.unlink()
+    carried_out = []
+    carry_out = suite.carry_out
+    monkeypatch.setattr(suite, "carry_out", lambda run: carried_out.append(run) or carry_out(run))
+    suite.main()
+    assert [run.hyperparameters["credit"] for run in carried_out] == ["given"]
+    assert gone.exists()
+
+
+def test_learners_that_replay_have_fewer_env_steps_in_the_suite(load_script):
+    suite = load_script("benchmarks/suite.py")
+    for task in suite.TASKS.values():
+        for entry in task.entries:
+            assert (entry.most_steps == 100_000) is (entry.agent in ("sac", "dqn"))
+
+
+def test_the_tables_of_the_readme_are_those_of_the_committed_results(load_script):
+    table = load_script("benchmarks/readme_table.py")
+    text = table.README.read_text("utf-8")
+    assert table.updated(text) == text, "python examples/benchmarks/readme_table.py writes them"
+    assert table.updated(text.replace("PPO 500", "PPO 501")) == text
+    with pytest.raises(SystemExit, match="table: reach"):
+        table.updated(text.replace("table: reach", "table: breach"))
+
+
+def test_the_best_of_a_row_is_bold(load_script):
+    table = load_script("benchmarks/readme_table.py")
+
+    def row(*learners):
+        cells = [table.Cell(name, metric, value, 5, 100_000, reached)
+                 for name, metric, value, reached in learners]  # fmt: skip
+        return table.line(("Task-v0", cells[0], None, tuple(cells[1:])))
+
+    assert row(("", "test_error", 0.02, None), ("PPO", "test_error", 0.019, None)) == [
+        "Task-v0", "100 k", "2.0 %", "–", "PPO **1.9 %**"
+    ]  # fmt: skip
+    equal = row(("", "mean_return", 500, (5e3, 5)), ("PPO", "mean_return", 500, (2e4, 5)))
+    assert equal[2:] == ["500 (**5 k**)", "–", "PPO 500 (20 k)"]
+    some = row(("", "mean_return", 500, (5e3, 5)), ("PPO", "mean_return", 500, (2e3, 4)))
+    assert some[2:] == ["500 (5 k)", "–", "PPO 500 (2 k, 4 of 5 seeds)"]
 
 
 def test_the_discrete_preset_holds_what_the_committed_search_chose(load_script):

@@ -53,6 +53,11 @@ def test_make_env():
     )
 
 
+def test_text_too_deep_to_parse_is_text():
+    deep = "[" * 100_000
+    assert parse_env_kwargs([f"x={deep}"]) == {"x": deep}
+
+
 @pytest.mark.parametrize(
     ("env_id", "kwargs", "said"),
     [
@@ -60,6 +65,8 @@ def test_make_env():
         ("DelayedXOR-v9", {}, "v9"),
         ("not an id", {}, "not an id"),
         ("nowhere:Nope-v0", {}, "PYTHONPATH"),
+        (":", {}, "can't be made"),
+        ("a:b:c", {}, "can't be made"),
         ("DelayedXOR-v0", {"size": 3}, "it takes delay, stream, overwrite, loss"),
         ("nodepert.envs:DelayedXOR-v0", {"size": 3}, "it takes delay, stream"),
         ("CartPole-v1", {"size": 3}, "see its documentation"),
@@ -70,8 +77,11 @@ def test_errors_in_words(env_id, kwargs, said):
         make_env(env_id, kwargs)
 
 
-def test_an_environment_s_own_errors_stay():
+def test_an_environment_s_own_errors_are_told_with_their_place():
     gym.register("Broken-v0", entry_point=lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(
+        ConfigError, match=r"division by zero \(.*test_arguments.py, line"
+    ) as caught:
         make_env("Broken-v0", {})
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
     gym.registry.pop("Broken-v0")

@@ -88,6 +88,11 @@ class WrongTypes(Sound):
         return shown, str(reward), terminated, truncated, info
 
 
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
 class Later(Sound):
     """Breaks too late for the two checkers to see."""
 
@@ -103,8 +108,21 @@ class Later(Sound):
                 raise RuntimeError("arm lost")
             if self.how == "hang":
                 time.sleep(100)
+            if self.how == "leave":
+                raise GeneratorExit
+            if self.how == "unspeakable":
+                raise Unspeakable
+            if self.how == "swallow":
+                try:
+                    time.sleep(100)
+                except BaseException:
+                    time.sleep(100)
+            if self.how == "write":
+                action *= 0
             reward = {"nan": float("nan")}.get(self.how, reward)
-            shown = {"shape": shown[:2]}.get(self.how, shown)
+            shown = {"shape": shown[:2], "outside": shown + 7}.get(self.how, shown)
+            flags[0] = {"flag": "no"}.get(self.how, flags[0])
+            flags[2] = {"info": None}.get(self.how, flags[2])
         return shown, reward, *flags
 
 
@@ -270,6 +288,10 @@ def test_broken_environments(checked, name, said):
         ("raise", "after step 49: RuntimeError: arm lost"),
         ("nan", "at step 50: reward nan, expected a finite number"),
         ("shape", "at step 50: observation of shape (2,), expected (3,)"),
+        ("flag", "at step 50: terminated is 'no', expected True or False"),
+        ("info", "at step 50: info is None, expected a dict"),
+        ("leave", "after step 49: GeneratorExit"),
+        ("unspeakable", "after step 49: Unspeakable: its message can't be shown"),
     ],
 )
 def test_what_breaks_after_the_checkers_have_gone(checked, how, said):
@@ -280,8 +302,22 @@ def test_what_breaks_after_the_checkers_have_gone(checked, how, said):
     assert supported(done) == set()
 
 
-def test_an_environment_that_hangs(checked):
-    done = checked("Later", "--env-kwarg", "how=hang", "--timeout", 2)
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("write", "step writes into the action that it is given"),
+        ("outside", "an observation has another dtype than its space, or is out of its bounds"),
+    ],
+)
+def test_what_is_odd_after_the_checkers_have_gone(checked, how, said):
+    done = checked("Later", "--env-kwarg", f"how={how}")
+    assert (done.code, done.err) == (0, "")
+    assert f"  warning  300 steps of random actions: {said}" in done.out
+
+
+@pytest.mark.parametrize("how", ["hang", "swallow"])
+def test_an_environment_that_hangs(checked, how):
+    done = checked("Later", "--env-kwarg", f"how={how}", "--timeout", 2)
     assert done.code == 1
     assert "broken   300 steps of random actions: no end within 2 s" in done.out
     assert supported(done) == set()

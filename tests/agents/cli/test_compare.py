@@ -86,6 +86,20 @@ def test_killed_comparison_goes_on_where_it_stopped(run, tmp_path):
     assert os.listdir(tmp_path / "out/runs")
 
 
+def test_same_on_ray(run, tmp_path):
+    pytest.importorskip("ray")
+    words = ("compare", "DelayedXOR-v0", "--agents", "np", "--steps", 4_000, "--evaluations", 2)
+    tables = []
+    for executor in ("local", "ray"):
+        done = run(*words, "--seeds", 1, "--out", executor, "--executor", executor)
+        assert done.code == 0, done.err
+        with (tmp_path / executor / "comparison.csv").open(newline="") as file:
+            tables.append([{**row, "seconds": None} for row in csv.DictReader(file)])
+        assert (tmp_path / executor / "logs/DelayedXOR-v0-np-0.log").exists()
+    assert tables[0] == tables[1]
+    assert len(tables[0]) >= 2
+
+
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
@@ -98,6 +112,7 @@ def test_killed_comparison_goes_on_where_it_stopped(run, tmp_path):
         (("CartPole-v1", "--steps", "0"), 1, "--steps 0"),
         (("CartPole-v1", "--seeds", "0"), 1, "--seeds 0"),
         (("CartPole-v1", "--jobs", "0"), 1, "--jobs 0"),
+        (("CartPole-v1", "--address", "auto"), 1, "expected --executor ray"),
         (("CartPole-v1", "--minutes", "-1"), 1, "--minutes -1"),
         (("CartPole-v1", "--hyperparameters", "nothing.yml"), 1, "nothing.yml"),
         (("CartPole-v1", "--stepps", "1"), 2, "--stepps"),
@@ -119,6 +134,6 @@ def test_help(run):
     for flag in ("agents", "steps", "seeds", "jobs", "out", "evaluations", "minutes", "split",
                  "quick", "hyperparameters", "env-kwarg", "target"):  # fmt: skip
         assert f"--{flag}" in text
-    assert "recurrent_ppo, ars, random" in text
+    assert "recurrent_ppo, ars, es, random" in text
     assert "None}" not in text
     assert "nodepert compare ENV" in run("--help").out

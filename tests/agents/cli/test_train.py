@@ -6,6 +6,7 @@ import torch
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.cli import train as train_module
+from nodepert.agents.maths import angle_degrees
 
 XOR = ("train", "DelayedXOR-v0", "--out", "run", "--steps", 400, "--evaluations", 2)
 FIELDS = {
@@ -72,8 +73,21 @@ def test_run_leaves_result_log_curve_and_model(run, tmp_path, env, metric, shown
     for expected in (f"{shown}{result['value']:.2%}", f"env steps: {result['env_steps']:,}",
                      *(f"run/{name}" for name in FILES)):  # fmt: skip
         assert expected in done.out
-    again = run("evaluate", "run/model.zip")
+    assert "nodepert watch run" in done.out
+    next_steps = done.out[done.out.index("next:\n") :].splitlines()[1:]
+    assert [line.split()[:3] for line in next_steps] == [
+        ["nodepert", "evaluate", "run/model.zip"],
+        ["nodepert", "compare", env],
+        ["python:", "from", "nodepert.agents"],
+    ]
+    compile(next_steps[2].partition("python: ")[2], "next steps", "exec")
+    again = run(*next_steps[0].split()[1:])
     assert (again.code, again.out) == (0, f"{metric}: {result['value']}\n")
+    logged = model.policy.network.layers[1]
+    assert float(rows[-1]["weights/norm_2"]) == pytest.approx(logged.weight.norm().item())
+    assert float(rows[-1]["alignment/weight_angle_2"]) == pytest.approx(
+        angle_degrees(logged.weight.detach(), logged.feedback.detach()), abs=0.01
+    )
 
 
 def test_paper_preset_and_flags_over_it(run, tmp_path):
@@ -250,6 +264,22 @@ def test_bad_arguments_are_named_and_leave_nothing(run, tmp_path, words, code, s
     assert "Traceback" not in done.err
     assert done.out == ""
     assert names(tmp_path) == set()
+
+
+def test_tensorboard(run, tmp_path, monkeypatch):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    assert run(*XOR, "--tensorboard").code == 0
+    [events] = (tmp_path / "run").glob("events.out.tfevents.*")
+    log = accumulator.EventAccumulator(str(events)).Reload()
+    scores = [(event.step, event.value) for event in log.Scalars("eval/go_accuracy")]
+    rows = [
+        (row["time/total_timesteps"], row["eval/go_accuracy"]) for row in progress_of(events.parent)
+    ]
+    assert scores == [(int(step), pytest.approx(float(score))) for step, score in rows]
+    assert run(*XOR, "--overwrite").code == 0
+    assert not events.exists(), "a log of another run"
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "--tensorboard: there is no TensorBoard" in run(*XOR, "--tensorboard").err
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

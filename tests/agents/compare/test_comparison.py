@@ -1,15 +1,13 @@
 import json
-import os
 from dataclasses import asdict, replace
 
 import gymnasium as gym
 import pytest
 
 from nodepert.agents import ConfigError
-from nodepert.agents.compare import comparison
 from nodepert.agents.compare.comparison import Plan, compare, plan_runs
-from nodepert.agents.compare.processes import in_processes
 from nodepert.agents.compare.records import Folder
+from nodepert.agents.executors import Outcome
 
 CARTPOLE, XOR = "CartPole-v1", "DelayedXOR-v0"
 
@@ -25,27 +23,25 @@ def runs(envs):
     return plan_runs({CARTPOLE: envs[CARTPOLE]}, plan, {})
 
 
-@pytest.fixture
-def here(monkeypatch, make_record):
-    """Runs happen in this process, and are over at once; agents in the list returned fail."""
-    failing, done = [], []
+class Here:
+    """Runs happen in this process, and are over at once; those of ``failing`` agents fail."""
 
-    def work(task):
-        run, path = task
-        done.append((run.agent, run.seed))
-        made = make_record(finals=(0.0, 1.0))
-        Folder(path).write(run, {**made, **asdict(run)})
+    def __init__(self, make_record):
+        self.make_record, self.failing, self.done = make_record, [], []
 
-    def in_this_process(_, tasks, jobs):
-        for task in tasks:
-            if task[0].agent in failing:
-                yield task, "ValueError: no"
+    def run(self, work, runs, log_of):
+        for run in runs:
+            assert log_of(run).parent.is_dir()
+            if run.agent in self.failing:
+                yield Outcome(run, failure="ValueError: no")
                 continue
-            work(task)
-            yield task, None
+            self.done.append((run.agent, run.seed))
+            yield Outcome(run, {**self.make_record(finals=(0.0, 1.0)), **asdict(run)})
 
-    monkeypatch.setattr(comparison, "in_processes", in_this_process)
-    return failing, done
+
+@pytest.fixture
+def here(make_record):
+    return Here(make_record)
 
 
 def test_plan(envs):
@@ -70,6 +66,7 @@ def test_quick_plan(envs):
     [
         ({"steps": 0}, "--steps 0"),
         ({"seeds": 0}, "--seeds 0"),
+        ({"seeds": 2**63}, "--seeds 9"),
         ({"evaluations": 0}, "--evaluations 0"),
         ({"minutes": 0}, "--minutes 0"),
         ({"minutes": float("inf")}, "--minutes inf"),
@@ -97,10 +94,10 @@ def test_wrong_hyperparameters(envs, table, said):
 
 
 def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(runs, here, tmp_path):
-    failing, done = here
+    failing, done = here.failing, here.done
     folder, said = Folder(tmp_path / "out"), []
     failing.append("ppo")
-    failures = compare(runs, folder, 1, said.append)
+    failures = compare(runs, folder, here, said.append)
     assert failures == dict.fromkeys(
         ("ppo on CartPole-v1, seed 0", "ppo on CartPole-v1, seed 1"), "ValueError: no"
     )
@@ -109,11 +106,11 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(runs, he
     assert "2/4 ppo on CartPole-v1, seed 0: FAILED: ValueError: no" in said[2]
     failing.clear()
     said.clear()
-    assert compare(runs, folder, 1, said.append) == {}
+    assert compare(runs, folder, here, said.append) == {}
     assert done[2:] == [("ppo", 0), ("ppo", 1)]
     assert said[0] == "2 of 4 runs are finished already"
     assert "1/2 ppo on CartPole-v1, seed 0: mean_return 1 after 100 env steps" in said[1]
-    compare(runs, folder, 1, said.append)
+    compare(runs, folder, here, said.append)
     assert len(done) == 4
     assert len(folder.records()) == 4
 
@@ -131,50 +128,66 @@ def test_finished_runs_are_not_repeated_and_failed_ones_are_tried_again(runs, he
 )
 def test_other_settings_are_not_mixed(runs, here, tmp_path, changes, said):
     folder = Folder(tmp_path)
-    compare(runs, folder, 1, lambda _: None)
+    compare(runs, folder, here, lambda _: None)
     changed = [replace(run, **changes) for run in runs]
     with pytest.raises(ConfigError, match=said):
-        compare(changed, folder, 1)
+        compare(changed, folder, here)
     # Nor for a further agent on the same environment; its hyperparameters are its own.
     further = [replace(run, agent="a2c", **changes) for run in runs]
     if "hyperparameters" in changes:
-        compare(further, folder, 1, lambda _: None)
+        compare(further, folder, here, lambda _: None)
     else:
         with pytest.raises(ConfigError, match=said):
-            compare(further, folder, 1)
-    compare([replace(run, env="Acrobot-v1", **changes) for run in runs], folder, 1, lambda _: None)
+            compare(further, folder, here)
+    compare(
+        [replace(run, env="Acrobot-v1", **changes) for run in runs], folder, here, lambda _: None
+    )
 
 
 def test_words_on_sources_may_change(runs, here, tmp_path):
     folder = Folder(tmp_path)
-    compare(runs, folder, 1, lambda _: None)
+    compare(runs, folder, here, lambda _: None)
     for run in runs:
         run.hyperparameters["source"] = "in other words"
-    compare(runs, folder, 1, lambda _: None)
-    assert len(here[1]) == len(runs)
+    compare(runs, folder, here, lambda _: None)
+    assert len(here.done) == len(runs)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"env": 3}', "nan"])
 def test_damaged_file_is_named(runs, here, tmp_path, text):
     folder = Folder(tmp_path)
-    compare(runs, folder, 1, lambda _: None)
+    compare(runs, folder, here, lambda _: None)
     path = folder.record_of(runs[0])
     json.loads(path.read_text())
     path.write_text(text)
     with pytest.raises(ConfigError, match=path.name):
-        compare(runs, folder, 1)
+        compare(runs, folder, here)
 
 
-def test_jobs_and_folder_are_checked(runs, tmp_path):
-    with pytest.raises(ConfigError, match="--jobs 0"):
-        compare(runs, Folder(tmp_path), 0)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("points", []),
+        ("points", [3]),
+        ("points", [{"env_steps": 1, "seconds": 1.0, "metric": "mean_return"}]),
+        ("points", [{"env_steps": 1, "seconds": 1.0, "metric": "mean_return", "value": "x"}]),
+        ("versions", {"python": ["3"]}),
+        ("seed", 2**64),
+        ("cut", "missing"),
+        ("agent", "\ud800"),
+    ],
+)
+def test_damaged_values_are_named(make_record, tmp_path, name, value):
+    path = tmp_path / "runs" / "one.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(make_record()))
+    assert len(Folder(tmp_path).records()) == 1
+    path.write_text(json.dumps(make_record(**{name: value})))
+    with pytest.raises(ConfigError, match=rf"one\.json: ({name}|can't be read)"):
+        Folder(tmp_path).records()
+
+
+def test_folder_is_checked(runs, here, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--out"):
-        compare(runs, Folder(tmp_path / "file"), 1)
-
-
-def test_process_that_dies_is_reported():
-    before = dict(os.environ)
-    outcomes = dict(in_processes(os._exit, [3], jobs=2))
-    assert "ended with code 3" in outcomes[3]
-    assert dict(os.environ) == before
+        compare(runs, Folder(tmp_path / "file"), here)

@@ -133,6 +133,29 @@ def test_files_that_are_no_tables(tmp_path, text):
         read_table(path)
 
 
+BOMB = "\n".join(["a0: &a0 [x]", *(f"a{i}: &a{i} [{f'*a{i - 1},' * 9}]" for i in range(1, 12))])
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("2021-99-99", "month"),
+        ("2021-09-09", "expected text, numbers"),
+        ("!!timestamp 1", "can't be read"),
+        ("9" * 5000, "digits"),
+        ("9" * 30, "more than 64 bits"),
+        ("{1: 2}", "text keys"),
+        ("&a [*a]", "more than 100,000 values"),
+        ("1\n" + BOMB, "more than 100,000 values"),
+    ],
+)
+def test_values_that_a_run_can_not_keep(tmp_path, value, said):
+    path = tmp_path / "table.yml"
+    path.write_text(f"ppo: {{CartPole-v1: {{x: {value}}}}}" if "\n" not in value else f"z: {value}")
+    with pytest.raises(ConfigError, match=f"{path.name}: can't be read as YAML.*{said}|{said}"):
+        read_table(path)
+
+
 def test_missing_file_and_good_file(tmp_path):
     with pytest.raises(ConfigError, match="nothing"):
         read_table(tmp_path / "nothing.yml")

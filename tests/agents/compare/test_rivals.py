@@ -15,13 +15,19 @@ def test_names():
     assert check_agent("np").algorithm() is NodePerturbation
     assert check_agent("np:fixed").algorithm() is NodePerturbation
     assert (rule_of("np"), rule_of("np:fixed"), rule_of("ppo")) == (None, "fixed", None)
+    assert check_agent("all_units").algorithm().__name__ == "AllUnits"
     for name in RIVALS:
         assert check_agent(name).algorithm().__name__.lower().startswith(name[:3])
 
 
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("pppo", "np:RULE, ppo, a2c"), ("np:magic", "response"), ("np:", "np:RULE"), ("", "ppo")],
+    [
+        ("pppo", "np, all_units, np:RULE, ppo, a2c"),
+        ("np:magic", "response"),
+        ("np:", "np:RULE"),
+        ("", "ppo"),
+    ],
 )
 def test_unknown_names(name, said):
     with pytest.raises(ConfigError, match=said):
@@ -30,6 +36,7 @@ def test_unknown_names(name, said):
 
 def test_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "sb3_contrib", None)
+    monkeypatch.delitem(sys.modules, "nodepert.agents.compare.search", raising=False)
     with pytest.raises(ConfigError, match=r"ARS: .*nodepert\[contrib\]"):
         check_agent("ars")
     check_agent("ppo")
@@ -38,8 +45,8 @@ def test_missing_extra_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("agent", "space", "able"),
     [
-        ("sac", FOUR, "np, ppo, a2c, dqn, recurrent_ppo, ars, random"),
-        ("dqn", BOX, "np, ppo, a2c, sac, td3, recurrent_ppo, ars, random"),
+        ("sac", FOUR, "np, ppo, a2c, dqn, recurrent_ppo, ars, es, random"),
+        ("dqn", BOX, "np, all_units, ppo, a2c, sac, td3, recurrent_ppo, ars, es, random"),
         ("ars", BITS, "np, ppo, a2c, recurrent_ppo, random"),
     ],
 )

@@ -16,6 +16,7 @@ SETTINGS = {
     "a2c": {"n_envs": 3, "normalize": True, **SMALL},
     "dqn": {"learning_starts": 10, "train_freq": 8, **SMALL},
     "ars": {"n_delta": 1, "policy": "LinearPolicy"},
+    "es": {"n_delta": 1, "policy": "LinearPolicy"},
     "random": {},
 }
 
@@ -46,14 +47,14 @@ def column(record, name):
     return [point[name] for point in record["points"]]
 
 
-@pytest.mark.parametrize("agent", ["ppo", "a2c", "dqn", "ars"])
+@pytest.mark.parametrize("agent", ["ppo", "a2c", "dqn", "ars", "es"])
 def test_scored_at_equal_distances_and_never_beyond_the_steps(scored, agent):
-    budget = 3_000 if agent == "ars" else 250  # an update of which takes whole episodes
+    budget = 3_000 if agent in ("ars", "es") else 250  # an update of which takes whole episodes
     record = carry_out(a_run(agent, steps=budget))
     steps = column(record, "env_steps")
     assert (steps[0], steps[-1]) == (0, budget)
     assert record["cut"] is None
-    if agent != "ars":
+    if budget == 250:
         assert len(steps) == 6
         for number, at in enumerate(steps[:-1]):
             assert 50 * number <= at < 50 * number + 32  # between updates

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import pickle
+import tracemalloc
 import zipfile
 
 import gymnasium as gym
@@ -398,6 +399,68 @@ def test_wrong_tensors(saved):
                 continue  # another device's has another size
             with pytest.raises((FileFormatError, ConfigError)):
                 NodePerturbation.load(saved)
+
+
+def parts_of(path):
+    """Document and tensors of a file."""
+    with zipfile.ZipFile(path) as archive:
+        document = json.loads(archive.read("nodepert.json"))
+        return document, load_tensors(archive.read("tensors.safetensors"))
+
+
+HUGE = {
+    "net_arch": ("policy_kwargs", {"net_arch": [2**19, 2**20], "activation": "relu"}, "has shape"),
+    "space": (
+        "observation_space",
+        {"type": "Box", "low": 0, "high": 1, "shape": [2**40], "dtype": "float32"},
+        "more than 16,777,216 values",
+    ),
+    "one-hot": ("observation_space", {"type": "Discrete", "n": 2**40, "start": 0}, "has shape"),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_a_small_file_takes_no_more_memory_than_it_has_tensors_for(saved, name):
+    part, value, said = HUGE[name]
+    document, _ = parts_of(saved)
+    rewrite(saved, {**document, part: value})
+    tracemalloc.start()
+    with pytest.raises(FileFormatError, match=said):
+        NodePerturbation.load(saved)
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_weights_that_are_not_finite(saved):
+    _, tensors = parts_of(saved)
+    name = "policy.network.linears.0.weight"
+    rewrite(saved, tensors=save_tensors({**tensors, name: tensors[name] * torch.nan}))
+    with pytest.raises(FileFormatError, match=f"{name} has NaN"):
+        NodePerturbation.load(saved)
+
+
+@pytest.mark.parametrize("name", ["observation", "started", "resetting", "returns", "lengths"])
+def test_a_run_goes_on_from_nothing_but_its_own_situation(saved, tasks, name):
+    _, tensors = parts_of(saved)
+    for wrong in (torch.zeros(7), torch.zeros((), dtype=torch.bool)):
+        rewrite(saved, tensors=save_tensors({**tensors, f"situation.{name}": wrong}))
+        with pytest.raises((FileFormatError, ConfigError)):
+            NodePerturbation.load(saved, tasks.Echo(), force_reset=False)
+    rewrite(saved, tensors=save_tensors(tensors))
+    NodePerturbation.load(saved, tasks.Echo(), force_reset=False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("action_scale", 0), ("config", {"credit": "auto"}), ("counters", {"num_timesteps": 1e999})],
+)
+def test_values_out_of_range(saved, name, value):
+    document, _ = parts_of(saved)
+    if isinstance(value, dict):
+        value = {**document[name], **value}
+    rewrite(saved, {**document, name: value})
+    with pytest.raises(FileFormatError):
+        NodePerturbation.load(saved)
 
 
 class Hostile:

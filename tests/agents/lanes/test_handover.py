@@ -266,6 +266,12 @@ def test_environments_that_can_not_be_copied_ask_for_a_function(tasks):
     NodePerturbation("MlpPolicy", Stuck, **SMALL).learn(8)
 
 
+@pytest.mark.parametrize("changes", [{"batch_size": 2**31}, {"probes": 2**40}], ids=str)
+def test_more_lanes_than_can_be_made(tasks, changes):
+    with pytest.raises(ConfigError, match=r"lanes of one environment: expected at most 1048576"):
+        NodePerturbation("MlpPolicy", tasks.Echo(), **{**SMALL, **changes})
+
+
 def test_observations_that_can_not_be_read(tasks):
     class Mixed(tasks.Bandit):
         def __init__(self):

@@ -142,3 +142,19 @@ def test_truncation_is_told_apart(tasks):
         _, _, terminated, truncated, _ = env.step(np.zeros((2, 3), np.float32))
         assert not terminated.any()
         assert truncated.all() == (step % 2 == 1)
+
+
+def test_frames_pass_through_both_adapters():
+    lanes = gym.make_vec("MNISTAutoencoder-v0", 4, render_mode="rgb_array")
+    venv = SB3VecEnv(lanes)
+    venv.reset()
+    frames = lanes.render()
+    assert venv.render().shape == (2 * frames[0].shape[0], 2 * frames[0].shape[1], 3)  # tiles
+    for ours, theirs in zip(frames, GymVectorEnv(venv).render(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_model_does_not_remember_how_its_environment_was_shown():
+    env = gym.make("MNIST-v0", loss="cross_entropy", render_mode="rgb_array")
+    model = NodePerturbation("MlpPolicy", env, seed=0)
+    assert model.trained_on == ("MNIST-v0", {"loss": "cross_entropy"})

@@ -1,0 +1,143 @@
+"""One training run over several processes, each of which plays and learns from its own contexts."""
+
+from __future__ import annotations
+
+import random
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from gymnasium.vector import AutoresetMode, VectorEnv
+
+from nodepert.agents.config import Config
+from nodepert.agents.distributed.share import OwnLanes, OwnNoise, OwnProbes, WholeNoise, join
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.files.saving import FilePath
+from nodepert.agents.lanes.handover import EnvLike
+from nodepert.agents.lanes.vec_env import autoreset_mode
+from nodepert.agents.methods import METHODS, Probing
+from nodepert.agents.node_perturbation import NodePerturbation
+from nodepert.agents.output_error import ProbeError
+from nodepert.agents.policies import FeedbackPolicy
+from nodepert.agents.statistics import RunningStatistics
+
+__all__ = ["DistributedNodePerturbation"]
+
+Self = TypeVar("Self", bound="DistributedNodePerturbation")
+
+
+class DistributedNodePerturbation(NodePerturbation):
+    """:class:`~nodepert.agents.NodePerturbation` with its contexts spread over processes.
+
+    ``torchrun --nproc-per-node 4 script.py`` runs a script in four processes. With this class in
+    the script, each holds the whole network, plays a quarter of the ``batch_size`` contexts, and
+    averages its gradients with the others' by ``torch.distributed`` (gloo on CPUs, nccl on GPUs).
+    The result is that of one process with the same seed, up to the order in which floats are
+    summed. Probes and node noise are drawn by all from the common seed and not sent. Feedback
+    weights that learn without the loss (``rule="response"``) learn the same in all processes: their
+    cost is not shared.
+
+    Only with ``credit`` paired, one_sided or given, and where nothing but W and B is learned: no
+    error model, replays, ``loss_ridge``, learned baseline, or running statistics. Callbacks run in
+    all processes and must stop in all or none; logs are those of the process's own lanes; ``save``
+    writes in the first process alone. A process that waits ten minutes for another gives up, and
+    torchrun then ends them all.
+
+    Args:
+        policy: See :class:`~nodepert.agents.NodePerturbation`, as for all else.
+        env: Likewise; the lanes of a vector environment are this process's own, so each makes one.
+        config: Likewise.
+        seed: Likewise; None takes the first process's choice.
+        kwargs: Likewise.
+
+    Raises:
+        ConfigError: A hyperparameter or environment that is not valid, or that can't be shared; or
+            there are no other processes.
+    """
+
+    def __init__(
+        self,
+        policy: str | type[FeedbackPolicy],
+        env: EnvLike | None,
+        config: Config | None = None,
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.share = join()
+        super().__init__(policy, env, config, seed=common_seed(seed), **kwargs)
+
+    def _contexts_to_make(self) -> int:
+        batch, processes = self.config.batch_size, self.share.processes
+        if batch % processes:
+            raise ConfigError(f"batch_size={batch}: expected a multiple of {processes} processes")
+        return batch // processes
+
+    def _attach(self, env: EnvLike, vector_env: VectorEnv[Any, Any, Any]) -> None:
+        if autoreset_mode(vector_env) is AutoresetMode.NEXT_STEP:
+            raise ConfigError(
+                "env resets lanes in a step of their own (AutoresetMode.NEXT_STEP), so that "
+                "processes would learn from different numbers of steps; expected SAME_STEP"
+            )
+        super()._attach(env, vector_env)
+        assert self._lanes is not None
+        self._lanes = OwnLanes(self._lanes, self.share)
+
+    def _draw_seeds(self, contexts: int) -> list[int]:
+        return self.share.own(super()._draw_seeds(contexts * self.share.processes))
+
+    def _setup_model(self) -> None:
+        if not issubclass(METHODS[self.config.credit], Probing):
+            raise ConfigError(
+                f"credit={self.config.credit!r}: expected 'paired', 'one_sided' or 'given' in "
+                "several processes"
+            )
+        super()._setup_model()
+        self._check_memory()
+        assert isinstance(self.method, Probing)
+        learner, share = self.method.learner, self.share
+        descent = learner.descent
+        if isinstance(learner.estimator, ProbeError):
+            learner.estimator = OwnProbes(learner.estimator, share)
+        if learner.node_probe is not None:
+            learner.node_probe.noise = OwnNoise(descent.noise, share)
+        descent.noise = WholeNoise(descent.noise, share)
+        descent.average = share.average
+
+    def _check_memory(self) -> None:
+        """Raises ConfigError where more is learned than W and B."""
+        learned = [*self.memory.state_dict()]
+        learned += [n for n, m in self.policy.named_modules() if isinstance(m, RunningStatistics)]
+        if learned:
+            raise ConfigError(
+                f"{', '.join(learned)}: learned from one process's lanes alone; expected a config "
+                "in which only weights are learned (no error_model, replays, rule='loss_ridge', "
+                "node_baseline='ema' or 'critic', normalize_observation) in several processes"
+            )
+
+    def save(self, path: FilePath, *args: Any, **kwargs: Any) -> None:
+        """Writes the model, in the first process; see :class:`~nodepert.agents.NodePerturbation`.
+
+        The file has the first process's lanes: to go on from it starts new episodes.
+        """
+        if self.share.rank == 0:
+            super().save(path, *args, **kwargs)
+
+    @classmethod
+    def load(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
+        """Reads a model, in each process; see :class:`~nodepert.agents.NodePerturbation`.
+
+        Raises:
+            ConfigError: ``force_reset=False``: a file has the lanes of one process.
+        """
+        if not kwargs.get("force_reset", True):
+            raise ConfigError("force_reset=False: expected True in several processes")
+        return super().load(*args, **kwargs)
+
+
+def common_seed(seed: int | None) -> int:
+    """The first process's seed, or one that it draws where that is None."""
+    drawn = [random.SystemRandom().randrange(2**32) if seed is None else seed]
+    if dist.get_world_size() > 1:
+        dist.broadcast_object_list(drawn, device=torch.device("cpu"))
+    return drawn[0]
