@@ -2,8 +2,11 @@
 
 import nodepert.envs  # noqa: F401
 from nodepert.agents.config import Config
+from nodepert.agents.divergence import DivergenceGuard, roll_back
 from nodepert.agents.errors import (
+    CheckpointError,
     ConfigError,
+    DivergenceError,
     FileFormatError,
     LaneError,
     NodepertError,
@@ -11,15 +14,20 @@ from nodepert.agents.errors import (
     PairingError,
     PartnerError,
 )
+from nodepert.agents.files.checkpoints import Checkpoints, newest_checkpoint
 from nodepert.agents.lanes.processes import ProcessVectorEnv
 from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 
 __all__ = [
+    "CheckpointError",
+    "Checkpoints",
     "CnnPolicy",
     "Config",
     "ConfigError",
+    "DivergenceError",
+    "DivergenceGuard",
     "FeedbackPolicy",
     "FileFormatError",
     "LaneError",
@@ -32,4 +40,6 @@ __all__ = [
     "ProcessVectorEnv",
     "RnnPolicy",
     "SB3VecEnv",
+    "newest_checkpoint",
+    "roll_back",
 ]

@@ -3,7 +3,9 @@
 from nodepert.envs.errors import ConfigError, NodepertError
 
 __all__ = [
+    "CheckpointError",
     "ConfigError",
+    "DivergenceError",
     "FileFormatError",
     "LaneError",
     "NodepertError",
@@ -21,6 +23,10 @@ class PairingError(NodepertError, RuntimeError):
 
 class NonFiniteError(NodepertError, ArithmeticError):
     """A reward or a weight is NaN or infinite."""
+
+
+class DivergenceError(NonFiniteError):
+    """The loss explodes."""
 
 
 class LaneError(NodepertError, RuntimeError):
@@ -49,6 +55,10 @@ class NonFiniteLaneError(LaneError, NonFiniteError):
 
 class FileFormatError(NodepertError, ValueError):
     """A model file is damaged, or is not one."""
+
+
+class CheckpointError(NodepertError, RuntimeError):
+    """A checkpoint can't be written, or there is none that can be read."""
 
 
 class PartnerError(NodepertError, RuntimeError):

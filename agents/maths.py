@@ -54,7 +54,9 @@ def orthogonal_probes(
     for start in range(0, probes, dim):
         width = min(dim, probes - start)
         gaussian = torch.randn(contexts, dim, width, generator=generator, device=generator.device)
-        if width == 1:  # the same as below, up to the sign, and faster
+        if dim == 1:  # a zero is drawn after some million others: no division by it
+            directions = torch.ones_like(gaussian).copysign(gaussian)
+        elif width == 1:  # the same as below, up to the sign, and faster
             directions = gaussian / gaussian.norm(dim=1, keepdim=True)
         else:
             directions = torch.linalg.qr(gaussian).Q

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -41,6 +40,7 @@ from nodepert.agents.lanes.pairing import can_be_paired
 from nodepert.agents.lanes.resting import RestingLane
 from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.lanes.vec_env import SB3VecEnv
+from nodepert.agents.logs import Logs
 from nodepert.agents.methods import METHODS, Method
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.window import Situation
@@ -129,7 +129,7 @@ class NodePerturbation(BaseAlgorithm):
         self._situation: Situation | None = None
         self._context_seeds: list[int] | None = None
         self._moment: Moment | None = None
-        self._loss_window: deque[float] = deque(maxlen=stats_window_size)
+        self.logs = Logs(stats_window_size)
         if env is not None:
             if self.config.credit == "auto":
                 credit: Credit = "paired" if can_be_paired(env) else "score"
@@ -337,9 +337,24 @@ class NodePerturbation(BaseAlgorithm):
         result = super()._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
+        if reset_num_timesteps:
+            self.logs.clear()
+        # A run that goes on is as far as it was; noise and step sizes follow from that.
+        self._update_current_progress_remaining(self.num_timesteps, result[0])
+        self.logs.hand_over(self.logger)
         if self._situation is None or reset_num_timesteps:
             self._reset_lanes()
         return result
+
+    def start_new_episodes(self) -> None:
+        """Ends all episodes and starts new ones, whose seeds follow from the updates done so far.
+
+        Between two updates only. A run that is saved here and resumed with ``force_reset=True``
+        starts the same episodes, in environments whose ``reset(seed=...)`` fixes all that follows.
+        """
+        self._context_seeds = None
+        self._reset_lanes()
+        self._moment = capture(self)
 
     def _reset_lanes(self) -> None:
         """New episodes in all lanes; seeded the first time, so that lanes are paired."""
@@ -404,7 +419,7 @@ class NodePerturbation(BaseAlgorithm):
         due = every > 0 and (self._n_updates - 1) % every == 0
         found = self.method.learn_from(batch, self._n_updates, due)
         if "train/loss" in found:
-            self._loss_window.append(found.pop("train/loss"))
+            self.logs.add_loss(found.pop("train/loss"))
         for name, value in found.items():
             self.logger.record(name, value)
 
@@ -420,8 +435,7 @@ class NodePerturbation(BaseAlgorithm):
         record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         record("train/n_updates", self._n_updates, exclude="tensorboard")
-        record("train/loss", safe_mean(self._loss_window))
-        self._loss_window.clear()
+        record("train/loss", self.logs.take_mean_loss())
         self.logger.dump(step=self.num_timesteps)
 
     # Files -----------------------------------------------------------------------------------
@@ -546,6 +560,7 @@ class NodePerturbation(BaseAlgorithm):
                     "features_extractor_kwargs": self.policy.features_extractor_kwargs,
                 },
                 learning_rate=self.config.learning_rate,
+                feedback_learning_rate=self.config.feedback_learning_rate,
             )
             load_path_or_dict = dict(saved.get_parameters())
         # A copy, since torch's optimisers keep the tensors that they are given.

@@ -119,7 +119,7 @@ def collect(
         centre, offsets = actions.contain(centre, offsets)
         tried = centre[:, None] + offsets  # [N, M, d]
         shown = tried.cpu()  # once, for the check and for the actions
-        check_usable(centre, shown, estimator.lanes, lanes)
+        check_usable(centre, shown, estimator, lanes)
         played = lanes.step(actions.action(shown.flatten(0, 1)))
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
@@ -160,19 +160,20 @@ def step_gradient(
     return gradient.reshape(lanes.contexts, lanes.lanes_per_context, -1)[:, 0]
 
 
-def check_usable(centre: Tensor, tried: Tensor, probes: int, lanes: PairedLanes) -> None:
+def check_usable(centre: Tensor, tried: Tensor, estimator: OutputError, lanes: PairedLanes) -> None:
     """Raises NonFiniteError where a prediction is not finite, or too large to be probed.
 
     Args:
         centre: Predictions, shape (N, d).
         tried: What each lane tries around them, on the CPU, shape (N, M, d).
-        probes: How many of the lanes probe the output; node noise may leave it as it is.
+        estimator: Its probes must not be lost in rounding.
         lanes: For the message.
     """
     values, middle = tried.numpy(), centre.cpu().numpy()  # on so few numbers numpy is faster
     lost = ~np.isfinite(values).all(axis=(1, 2))
-    if probes > 1:
-        lost |= (values[:, :probes] == middle[:, None]).all(axis=(1, 2))
+    if isinstance(estimator, ProbeError):
+        # Not whether these ones are: a Gaussian probe of 1e-8 is drawn now and then.
+        lost |= (np.abs(middle) * np.finfo(middle.dtype).eps > estimator.std).all(axis=1)
     if lost.any():
         lane = int(lost.argmax()) * lanes.lanes_per_context
         raise NonFiniteError(

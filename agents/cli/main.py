@@ -13,7 +13,12 @@ from nodepert.agents.cli.check import CheckArguments, check
 from nodepert.agents.cli.compare import CompareArguments, compare_agents
 from nodepert.agents.cli.envs import list_envs
 from nodepert.agents.cli.evaluate import EvaluateArguments, evaluate_file
-from nodepert.agents.cli.train import TrainArguments, default_arguments, train
+from nodepert.agents.cli.train import resume, train
+from nodepert.agents.cli.train_arguments import (
+    ResumeArguments,
+    TrainArguments,
+    default_arguments,
+)
 from nodepert.agents.cli.tune import TuneArguments, tune_agent
 from nodepert.agents.cli.watch import WatchArguments, watch
 from nodepert.agents.errors import NodepertError
@@ -24,6 +29,7 @@ USAGE = """\
 usage: nodepert COMMAND ...
 
   nodepert train ENV [flags]     train on an environment; `nodepert train ENV --help` lists flags
+  nodepert train --resume DIR    go on with a run that was stopped, killed, or failed
   nodepert evaluate MODEL        score a saved model
   nodepert watch DIR             show the curves of a run, while it trains or afterwards
   nodepert check ENV             say what is wrong with an environment, and how it can be learned
@@ -31,17 +37,21 @@ usage: nodepert COMMAND ...
   nodepert tune ENV [flags]      search for the hyperparameters of an agent
   nodepert envs                  list the environments that come with nodepert
   nodepert --version
+
+exit codes: 0 done, 1 failed, 2 bad usage, 130 stopped by Ctrl-C, 143 stopped by SIGTERM
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one command; exits with 0, with 1 on an error, with 2 on bad usage, 130 on Ctrl-C."""
+    """Runs one command; exits with one of the codes that ``nodepert --help`` lists."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if "" not in sys.path:  # the current folder, for environments given as module:Id
         sys.path.append("")
     command, rest = (words[0], words[1:]) if words else ("--help", [])
     try:
-        if command == "train":
+        if command == "train" and any(word.partition("=")[0] == "--resume" for word in rest):
+            resume(tyro.cli(ResumeArguments, args=rest, prog="nodepert train"))
+        elif command == "train":
             train(parse_train(rest))
         elif command == "evaluate":
             evaluate_file(tyro.cli(EvaluateArguments, args=rest, prog="nodepert evaluate"))

@@ -2,182 +2,89 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
 import os
-import pathlib
 import shlex
+import sys
 import time
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
-import tyro
-from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
-from stable_baselines3.common.logger import configure
 
-from nodepert.agents.cli.arguments import Pairs, make_env, parse_env_kwargs, parse_pairs
+from nodepert.agents.cli.arguments import make_env, parse_env_kwargs, parse_pairs
+from nodepert.agents.cli.evaluations import Evaluations
+from nodepert.agents.cli.learning import learn
+from nodepert.agents.cli.progress import ProgressFile
 from nodepert.agents.cli.results import RunFolder
-from nodepert.agents.config import Config
+from nodepert.agents.cli.train_arguments import (
+    ResumeArguments,
+    TrainArguments,
+    arguments_from_json,
+    arguments_to_json,
+    check,
+)
 from nodepert.agents.distributed import DistributedNodePerturbation
-from nodepert.agents.errors import ConfigError, LaneError
-from nodepert.agents.evaluation import Score, evaluate
-from nodepert.agents.files.model_file import config_to_json, options_to_json
-from nodepert.agents.metrics import weight_alignment, weight_norms
+from nodepert.agents.errors import ConfigError
+from nodepert.agents.evaluation import Score
+from nodepert.agents.files.checkpoints import newest_checkpoint
+from nodepert.agents.files.model_file import config_to_json, is_exact, options_to_json
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.plots import plot_curve, read_curves
-from nodepert.agents.presets import preset_for
 from nodepert.agents.versions import versions
 
-__all__ = ["TrainArguments", "train"]
-
-
-@dataclass(frozen=True)
-class TrainArguments:
-    """Train on an environment from its scalar rewards alone."""
-
-    env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
-    """Environment id, such as MNIST-v0, or module:Id."""
-    steps: int
-    """Env steps to train for, every probe counted."""
-    out: pathlib.Path
-    """Folder for model.zip, progress.csv, curve.png and result.json."""
-    policy: str
-    """MlpPolicy, RnnPolicy or CnnPolicy."""
-    config: Annotated[Config, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")]
-    preset: str = "default"
-    """Start from the hyperparameters of this preset; flags win over it."""
-    seed: int = 0
-    """Of everything random."""
-    overwrite: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Replace the files of an earlier run in --out."""
-    env_kwarg: Pairs = ()
-    """An argument of the environment, such as loss=mse."""
-    policy_kwarg: Pairs = ()
-    """An option of the policy, such as cell=lstm (RnnPolicy), channels=[16,32] (CnnPolicy) or
-    init_gain=1.4 (all)."""
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
-    """Where the network is."""
-    threads: int = 1
-    """Of torch on the CPU; more help only wide networks."""
-    evaluations: int = 20
-    """How often to score and save the model, at equal distances; the last score is the result."""
-    tensorboard: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Log for TensorBoard, too: `tensorboard --logdir runs` then shows the runs in that folder."""
-
-
-def default_arguments(env: str, preset: str) -> TrainArguments:
-    """The arguments of ``nodepert train`` where no flag is given."""
-    chosen = preset_for(env, preset)
-    out = pathlib.Path("runs") / env.replace(":", "_").replace("/", "_")
-    return TrainArguments(
-        env,
-        chosen.steps,
-        out,
-        policy=chosen.policy,
-        config=chosen.config,
-        preset=preset,
-        env_kwarg=tuple(f"{key}={json.dumps(value)}" for key, value in chosen.env_kwargs.items()),
-    )
-
-
-class Evaluations(BaseCallback):
-    """Scores the model at equal distances, logs the score, and saves the model.
-
-    Args:
-        arguments: Of the run.
-        env_kwargs: Of the environment.
-        folder: Where the model goes, replaced at once so that a good one is always there.
-    """
-
-    def __init__(self, arguments: TrainArguments, env_kwargs: dict[str, Any], folder: RunFolder):
-        super().__init__()
-        self.arguments, self.env_kwargs, self.folder = arguments, env_kwargs, folder
-        self.every = max(arguments.steps // max(arguments.evaluations, 1), 1)
-        self.next = self.every
-        self.score: Score | None = None
-
-    def _on_training_start(self) -> None:
-        self.evaluate()
-
-    def _on_rollout_start(self) -> None:
-        # Between updates: weights and counters belong together there.
-        if self.num_timesteps >= self.next and self.num_timesteps < self.arguments.steps:
-            self.next += self.every
-            self.evaluate()
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self.evaluate()
-
-    def evaluate(self) -> None:
-        """One score."""
-        self.score = evaluate(self.model, self.arguments.env, self.env_kwargs)
-        assert isinstance(self.model, NodePerturbation)
-        network = self.model.policy.network
-        self.logger.record(f"eval/{self.score.metric}", self.score.value)
-        for name, value in weight_alignment(network).items():
-            self.logger.record(f"alignment/{name}", value)
-        for name, value in weight_norms(network).items():
-            self.logger.record(f"weights/{name}", value)
-        self.model.dump_logs()
-        self.model.save(self.folder.model)
-
-
-class Progress(ProgressBarCallback):
-    """A bar of env steps, of all processes where there are several."""
-
-    def _on_step(self) -> bool:
-        self.pbar.update(self.num_timesteps - self.pbar.n)
-        return True
+__all__ = ["resume", "train"]
 
 
 def train(arguments: TrainArguments) -> None:
-    """Runs ``nodepert train``.
+    """Runs ``nodepert train ENV``.
 
     Raises:
         ConfigError: An argument that is not valid.
     """
     check(arguments)
     torch.set_num_threads(arguments.threads)
-    env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     if not leads():  # the first of several processes evaluates, writes and reports
-        make_model(arguments, env_kwargs).learn(arguments.steps, log_interval=None)
+        make_model(arguments).learn(arguments.steps, log_interval=None)
         return
-    folder = RunFolder(arguments.out, arguments.overwrite)
-    model = make_model(arguments, env_kwargs)
+    folder = RunFolder(arguments.out)
+    folder.check_new(arguments.overwrite)
+    model = make_model(arguments)
     print(describe(model, arguments))
     print(f"Its curves, from another terminal: nodepert watch {shlex.quote(str(folder.path))}")
-    folder.create()
-    evaluations = Evaluations(arguments, env_kwargs, folder)
-    started = time.perf_counter()
-    learn(model, arguments, evaluations, folder)
-    seconds = time.perf_counter() - started
-    score = evaluations.score
-    assert score is not None
-    folder.write_result(
-        {
-            "env": arguments.env,
-            "agent": type(model).__name__,
-            "seed": arguments.seed,
-            "env_steps": model.num_timesteps,
-            "seconds": round(seconds, 2),
-            "metric": score.metric,
-            "value": score.value,
-            "config": full_config(model, arguments, env_kwargs),
-            "versions": versions(),
-        }
-    )
-    curve = read_curves(folder.progress)[f"eval/{score.metric}"]
-    plot_curve(folder.curve, *curve, score.metric, f"{arguments.env}, {model.config.rule}")
-    print(summary(score, model.num_timesteps, seconds, folder, arguments))
+    folder.create(arguments_to_json(arguments))
+    carry_out(model, arguments, folder, None)
 
 
-def make_model(arguments: TrainArguments, env_kwargs: dict[str, Any]) -> NodePerturbation:
+def resume(words: ResumeArguments) -> None:
+    """Runs ``nodepert train --resume DIR``.
+
+    Raises:
+        ConfigError: There is no run in the folder that can be gone on with.
+    """
+    folder = RunFolder(words.resume)
+    if dist.is_torchelastic_launched():
+        raise ConfigError("--resume: runs of several processes have no checkpoints")
+    arguments = arguments_from_json(folder.read_settings(), words.resume)
+    if words.env != arguments.env and (words.env is not None or ":" in arguments.env):
+        # No code is imported because a file says so.
+        raise ConfigError(
+            f"--resume {folder.path}: the run is on {arguments.env}; go on with: "
+            f"nodepert train {arguments.env} --resume {folder.path}"
+        )
+    torch.set_num_threads(arguments.threads)
+    if not any(folder.checkpoints.glob("*.zip")):
+        print("No checkpoint was written yet: starting from the beginning")
+        model, since = make_model(arguments), None
+    else:
+        model = load_newest(arguments, folder)
+        since = model.num_timesteps
+    print(describe(model, arguments))
+    carry_out(model, arguments, folder, since)
+
+
+def make_model(arguments: TrainArguments) -> NodePerturbation:
     """The model before training; where torchrun has started several processes, a shared one."""
+    env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
     agent = DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
     model = agent(
@@ -198,54 +105,65 @@ def leads() -> bool:
     return not dist.is_torchelastic_launched() or int(os.environ["RANK"]) == 0
 
 
-def check(arguments: TrainArguments) -> None:
-    """Raises ConfigError where a value is out of range, or asks for a device that isn't there."""
-    for name in ("steps", "evaluations", "threads"):
-        if getattr(arguments, name) < 1:
-            raise ConfigError(f"--{name} {getattr(arguments, name)}: expected a positive integer")
-    if not 0 <= arguments.seed < 2**32:
-        raise ConfigError(f"--seed {arguments.seed}: expected an integer from 0 to {2**32 - 1}")
-    if arguments.device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("--device cuda: torch finds no such device here; expected cpu or auto")
-    if arguments.tensorboard and importlib.util.find_spec("tensorboard") is None:
-        raise ConfigError("--tensorboard: there is no TensorBoard; pip install tensorboard")
-
-
-def learn(
-    model: NodePerturbation, arguments: TrainArguments, evaluations: Evaluations, folder: RunFolder
-) -> None:
-    """Trains. Where that fails, what was written stays, unless nothing was learned yet.
+def load_newest(arguments: TrainArguments, folder: RunFolder) -> NodePerturbation:
+    """The model of the newest good checkpoint, and where the run stood; says how exactly.
 
     Raises:
-        LaneError: The environment failed; the model was saved as it was before that.
+        CheckpointError: None can be read.
     """
-    formats = ["csv", "tensorboard"] if arguments.tensorboard else ["csv"]
-    model.set_logger(configure(str(folder.path), formats))
-    bar = Progress()
-    try:
-        model.learn(arguments.steps, callback=[evaluations, bar], log_interval=0)
-    except BaseException as error:
-        if model._n_updates == 0:
-            folder.discard()
-        elif isinstance(error, LaneError):
-            model.save(folder.model)
-            raise LaneError(f"{error}\n{how_to_go_on(folder)}", error.lane, error.step) from error
-        raise
-    finally:
-        model.logger.close()
-        if hasattr(bar, "pbar"):  # it is made when training starts
-            bar.pbar.close()
+    found = newest_checkpoint(folder.checkpoints)
+    for damaged in found.damaged:
+        print(f"nodepert: {damaged}", file=sys.stderr)
+    env_kwargs = parse_env_kwargs(arguments.env_kwarg)
+    env = make_env(arguments.env, env_kwargs)
+    exact = is_exact(found.path)
+    model = NodePerturbation.load(found.path, env, device=arguments.device, force_reset=not exact)
+    if env.spec is not None:
+        model.trained_on = (env.spec.id, env_kwargs)
+    print(f"Going on from {found.path}")
+    if not exact and not arguments.checkpoint_resets and model.config.credit != "episode":
+        print(
+            "This is not exactly the run that was not interrupted: the environment has no "
+            "get_state, so new episodes start here. With --checkpoint-resets it would be."
+        )
+    return model
 
 
-def how_to_go_on(folder: RunFolder) -> str:
-    """What a user can do after the environment has failed."""
-    return (
-        f"The model as it was before that is in {folder.model}. To go on with it in Python:\n"
-        f"  model = NodePerturbation.load({str(folder.model)!r}, env)\n"
-        "  model.learn(steps, reset_num_timesteps=False)\n"
-        "Lanes that fail now and then can be restarted: env = ProcessVectorEnv([make] * lanes, "
-        "timeout=60, max_restarts=10)"
+def carry_out(
+    model: NodePerturbation, arguments: TrainArguments, folder: RunFolder, since: int | None
+) -> None:
+    """Trains to the end, and writes what a run leaves; ``since`` is where it goes on."""
+    env_kwargs = parse_env_kwargs(arguments.env_kwarg)
+    evaluations = Evaluations(
+        arguments.env,
+        env_kwargs,
+        steps=arguments.steps,
+        count=arguments.evaluations,
+        path=folder.model,
+        at_start=since is None,
     )
+    progress = ProgressFile(folder.progress, since)
+    started = time.perf_counter()
+    learn(model, arguments, folder, evaluations, progress)
+    seconds = progress.seconds + time.perf_counter() - started
+    score = evaluations.score
+    assert score is not None
+    curve = read_curves(folder.progress)[f"eval/{score.metric}"]
+    plot_curve(folder.curve, *curve, score.metric, f"{arguments.env}, {model.config.rule}")
+    folder.finish(
+        {
+            "env": arguments.env,
+            "agent": type(model).__name__,
+            "seed": arguments.seed,
+            "env_steps": model.num_timesteps,
+            "seconds": round(seconds, 2),
+            "metric": score.metric,
+            "value": score.value,
+            "config": full_config(model, arguments, env_kwargs),
+            "versions": versions(),
+        }
+    )
+    print(summary(score, model.num_timesteps, seconds, folder, arguments))
 
 
 def full_config(

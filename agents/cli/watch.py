@@ -44,7 +44,7 @@ def watch(arguments: WatchArguments) -> None:
     """
     if not arguments.every > 0:
         raise ConfigError(f"--every {arguments.every:g}: expected a positive number of seconds")
-    folder = RunFolder(arguments.run, overwrite=True)
+    folder = RunFolder(arguments.run)
     if not folder.progress.is_file():
         raise ConfigError(
             f"{arguments.run}: has no progress.csv; expected the folder of a `nodepert train` run, "

@@ -100,7 +100,7 @@ class OwnProbes(ProbeError):
     """
 
     def __init__(self, whole: ProbeError, share: Share) -> None:
-        self._whole, self._share = whole, share
+        self._whole, self._share, self.std = whole, share, whole.std
 
     @property
     def lanes(self) -> int:

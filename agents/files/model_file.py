@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import math
+from collections import deque
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,9 +20,10 @@ from nodepert.agents.files.checkpoint import (
     with_prefix,
     without_prefix,
 )
-from nodepert.agents.files.saving import space_to_json
+from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
 from nodepert.agents.files.shapes import check_situation
 from nodepert.agents.lanes.observations import as_bytes, from_bytes
+from nodepert.agents.lanes.states import get_state, set_state
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.policies.features import extractor_name
 from nodepert.agents.statistics import RunningStatistics
@@ -37,6 +38,7 @@ __all__ = [
     "check_document",
     "config_from_json",
     "config_to_json",
+    "is_exact",
     "options_to_json",
     "restore",
     "running_statistics",
@@ -69,6 +71,7 @@ class Moment:
     """
 
     counters: dict[str, int]
+    episodes: list[dict[str, float]]  # that ended last, for the log
     tensors: dict[str, Tensor]
 
 
@@ -76,6 +79,7 @@ def capture(model: NodePerturbation) -> Moment:
     """The present moment."""
     return Moment(
         {name: getattr(model, name) for name in COUNTERS},
+        list(model.ep_info_buffer or ()),
         {
             "generator": model.generator.get_state(),
             **_situation_tensors(model),
@@ -101,6 +105,10 @@ def to_parts(model: NodePerturbation) -> tuple[dict[str, Any], dict[str, Tensor]
         "seed": model.seed,
         "context_seeds": model._context_seeds,
         "counters": moment.counters,
+        "logs": {
+            **model.logs.to_json(getattr(model, "_logger", None)),
+            "episodes": moment.episodes,
+        },
     }
     tensors = with_prefix("policy", model.policy.state_dict())
     for name, optimizer in model.optimizers.items():
@@ -150,14 +158,15 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
     for name in OPTIONAL:
         if getattr(situation, name) is not None:
             tensors[f"situation.{name}"] = getattr(situation, name)
-    get_state = getattr(model._vector_env, "get_state", None)
-    if get_state is not None:
-        for name, values in get_state().items():
-            array = np.array(values, order="C")
-            # torch has few operations on uint64; the bits are what matters.
-            signed = array.view(np.int64) if array.dtype == np.uint64 else array
-            tensors[f"env.{name}"] = torch.from_numpy(signed)
+    assert model._vector_env is not None
+    for name, values in (get_state(model._vector_env) or {}).items():
+        tensors[f"env.{name}"] = torch.from_numpy(values)
     return tensors
+
+
+def is_exact(path: FilePath) -> bool:
+    """Whether a file holds the state of its environment, so that force_reset=False works."""
+    return any(name.startswith("env.") for name in read_archive(path, "cpu")[1])
 
 
 def check_document(document: dict[str, Any], path: object) -> None:
@@ -196,14 +205,31 @@ def restore(
         for name in COUNTERS:
             setattr(model, name, int(document["counters"][name]))
         model._context_seeds = document["context_seeds"]
+        _restore_logs(model, document.get("logs"))
         if force_reset or model._lanes is None or "situation.observation" not in tensors:
             model._context_seeds = None
         else:
             _restore_situation(model, tensors)
     except NodepertError:
         raise
-    except (LookupError, ArithmeticError, RuntimeError, TypeError, ValueError) as error:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise FileFormatError(f"the file's parts do not fit together: {error}") from error
+
+
+def _restore_logs(model: NodePerturbation, document: dict[str, Any] | None) -> None:
+    """What the next line of the log is made of; files of earlier versions have none."""
+    if document is None:
+        return
+    model.logs.from_json(document)
+    episodes = [{key: float(one[key]) for key in "rlt"} for one in document["episodes"]]
+    model.ep_info_buffer = deque(episodes, maxlen=model._stats_window_size)
 
 
 def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> None:
@@ -212,20 +238,26 @@ def _restore_situation(model: NodePerturbation, tensors: dict[str, Tensor]) -> N
     Raises:
         ConfigError: The environment has another number of lanes, or can't be put back.
     """
-    set_state = getattr(model._vector_env, "set_state", None)
     state = without_prefix("env", tensors)
     contexts = len(tensors["situation.started"])
     assert model._lanes is not None
-    if set_state is None or not state or contexts != model._lanes.contexts:
+    assert model._vector_env is not None
+    if not state or contexts != model._lanes.contexts:
         raise ConfigError(
-            f"force_reset=False: the file was saved with {contexts} contexts of an environment "
-            f"with get_state; expected env to have set_state and {contexts} contexts, it has "
-            f"{model._lanes.contexts}. Use force_reset=True to start new episodes"
+            f"force_reset=False: the file has {contexts} contexts and "
+            f"{'the' if state else 'no'} state of their environment; expected env to have as many, "
+            f"it has {model._lanes.contexts}, and a state that nodepert can read (get_state). Use "
+            "force_reset=True to start new episodes"
         )
     check_situation(model, tensors, contexts)
     arrays = {name: values.cpu().numpy() for name, values in state.items()}
-    unsigned = {"keys", "episodes"}
-    set_state({k: v.view(np.uint64) if k in unsigned else v for k, v in arrays.items()})
+    try:
+        set_state(model._vector_env, arrays)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"force_reset=False: env can't be put back where it was ({error}); expected one of the "
+            "same kind. Use force_reset=True to start new episodes"
+        ) from error
     model._situation = Situation(
         observation=from_bytes(
             tensors["situation.observation"].cpu().numpy(), model.observation_space

@@ -22,7 +22,15 @@ from torch import Tensor
 
 from nodepert.agents.errors import FileFormatError
 
-__all__ = ["FilePath", "read_archive", "space_from_json", "space_to_json", "write_archive"]
+__all__ = [
+    "FilePath",
+    "read_archive",
+    "remove_leftovers",
+    "space_from_json",
+    "space_to_json",
+    "write_archive",
+    "write_atomically",
+]
 
 FilePath = str | pathlib.Path | io.BufferedIOBase
 
@@ -65,9 +73,31 @@ def write_atomically(path: pathlib.Path, content: bytes) -> None:
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp makes files private
         os.replace(temporary, path)
+        sync_folder(path.parent)
     except BaseException:
         pathlib.Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def sync_folder(path: pathlib.Path) -> None:
+    """Makes a rename last through a loss of power, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def remove_leftovers(folder: pathlib.Path, name: str) -> None:
+    """Removes what a process that was killed in :func:`write_atomically` left of ``name``.
+
+    Args:
+        folder: Where.
+        name: Of the file, with ``*`` for any text.
+    """
+    for path in folder.glob(f".{name}.????????"):
+        path.unlink(missing_ok=True)
 
 
 def read_archive(

@@ -32,7 +32,12 @@ class ProbeError(OutputError):
 
     Linear ones take a control variate: subtract from each δ_k what a model of the error predicts,
     and add the model's error to the estimate.
+
+    Attributes:
+        std: Standard deviation c of each component of a probe, in prediction units.
     """
+
+    std: float
 
     @abstractmethod
     def probes(self, offsets: Tensor) -> Tensor:

@@ -206,3 +206,9 @@ def test_ridge_feedback_of_diverged_sums_says_so():
     broken = torch.full((2, 2), torch.nan)
     with pytest.raises(NonFiniteError, match=r"ridge=0.1, are not positive definite: the weights"):
         ridge_feedback(broken, torch.ones(2, 3), 0.1)
+
+
+def test_a_zero_that_is_drawn_is_a_direction_too(monkeypatch):
+    """Of float32 numbers, randn draws one every ten million or so."""
+    monkeypatch.setattr(torch, "randn", lambda *shape, **options: torch.zeros(shape))
+    assert orthogonal_probes(3, 2, 1, 0.5, torch.Generator()).tolist() == [[[0.5], [0.5]]] * 3

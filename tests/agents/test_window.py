@@ -1,11 +1,15 @@
 """What a window of steps takes for a divergence, and what not."""
 
+from types import SimpleNamespace
+
 import gymnasium as gym
 import numpy as np
 import pytest
 import torch
 
 from nodepert.agents import NodePerturbation, NonFiniteError
+from nodepert.agents.output_error import OneSidedProbes
+from nodepert.agents.window import check_usable
 
 
 def test_sparse_noise_that_perturbs_no_node_is_no_divergence():
@@ -60,3 +64,15 @@ def test_a_gradient_may_be_given_in_any_precision(policy):
     before = model.policy.network.layers[-1].weight.clone()
     model.learn(20)
     assert not before.equal(model.policy.network.layers[-1].weight)
+
+
+def test_probes_that_happen_to_be_tiny_are_no_divergence():
+    """One of 1e-8 is lost in rounding, and is drawn now and then where actions have one number."""
+    lanes = SimpleNamespace(lanes_per_context=2, env_steps=0)
+    centre = torch.tensor([[0.7], [-3.0]])
+    tried = (centre[:, None] + torch.tensor([[0.0], [1e-9]])).clone()
+    assert torch.equal(tried[:, 1], centre)
+    check_usable(centre, tried, OneSidedProbes(1, 0.1), lanes)
+    huge = torch.tensor([[0.7], [1e7]])
+    with pytest.raises(NonFiniteError, match=r"lane 2 is not finite.*lost in rounding"):
+        check_usable(huge, huge[:, None].expand(2, 2, 1), OneSidedProbes(1, 0.1), lanes)

@@ -317,7 +317,7 @@ def test_lost_reward_stops_the_run_and_saves_the_last_good_model(run, tmp_path, 
     # 128 lanes; the task counts one step in each of 50 vector steps before, and in each score.
     assert "reward nan in lane 3 at vector step 70 (env step 8960)" in done.err.replace("\n", " ")
     assert "Traceback" not in done.err
-    assert names(tmp_path / "run") == {"progress.csv", "model.zip"}
+    assert names(tmp_path / "run") == {"progress.csv", "model.zip", "checkpoints"}
     model = NodePerturbation.load(tmp_path / "run/model.zip", device="cpu")
     assert model.num_timesteps == 69 * 128
     assert "The model as it was before that is in run/model.zip" in done.err
@@ -372,7 +372,9 @@ def test_diverging_weights_are_named(run, tmp_path):
     NodePerturbation.load(tmp_path / "run/model.zip", device="cpu")
 
 
-@pytest.mark.parametrize(("after", "left"), [(350, {"progress.csv", "model.zip"}), (100, None)])
+@pytest.mark.parametrize(
+    ("after", "left"), [(350, {"progress.csv", "model.zip", "checkpoints"}), (100, None)]
+)
 def test_interrupted_run_keeps_the_last_model(run, tmp_path, monkeypatch, after, left):
     class Interrupted(train_module.Evaluations):
         stop_after = after

@@ -20,7 +20,7 @@ def test_a_run_that_has_ended(run, tmp_path):
                   "alignment/weight_angle_2", "picture: run/watch.png"):  # fmt: skip
         assert shown in done.out
     assert (tmp_path / "run/watch.png").read_bytes().startswith(b"\x89PNG")
-    RunFolder(tmp_path / "run", overwrite=True).create()
+    RunFolder(tmp_path / "run").create({})
     assert not (tmp_path / "run/watch.png").exists(), "a picture of another run"
 
 

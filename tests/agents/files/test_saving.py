@@ -378,7 +378,7 @@ def test_wrong_values_in_the_document(saved):
             except (FileFormatError, ConfigError):
                 continue
             # A seed may be None or any number; seeds of contexts are not read for new episodes.
-            optional = ("seed", "context_seeds", "action_scale", "trained_on")
+            optional = ("seed", "context_seeds", "action_scale", "trained_on", "logs")
             assert name in optional, (name, value)
 
 
