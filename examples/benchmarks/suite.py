@@ -12,14 +12,15 @@ from __future__ import annotations
 import argparse
 import json
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium as gym
 
 from nodepert.agents.compare import Folder, Plan, compare, plan_runs, write_report_of
-from nodepert.agents.compare.run import Record, Run, carry_out
+from nodepert.agents.compare.run import Record, Run
+from nodepert.agents.executors import Outcome, make_executor
 
 OFF_POLICY_STEPS = 100_000
 """Env steps at most of learners that replay: one update for each 64 of them, DQN four."""
@@ -85,6 +86,20 @@ TASKS = {
     ),
 }  # fmt: skip
 """The cheapest first."""
+
+
+class Here:
+    """An executor without processes, which take longer to start than quick runs."""
+
+    def run(
+        self,
+        work: Callable[[Run], Record],
+        tasks: Iterable[Run],
+        log_of: Callable[[Run], pathlib.Path],
+    ) -> Iterator[Outcome[Run, Record]]:
+        """Carries out one task after the other."""
+        for task in tasks:
+            yield Outcome(task, work(task))
 
 
 def plan(task: Task, entry: Entry, arguments: argparse.Namespace) -> list[Run]:
@@ -155,16 +170,12 @@ def main() -> None:
     """Runs what is missing, then writes table and picture."""
     arguments = parse_args()
     failures: dict[str, str] = {}
+    executor = Here() if arguments.quick else make_executor("local", arguments.jobs)
     for name, task, entry in chosen(arguments):
         print(f"{task.title}, {entry.label}", flush=True)
         runs = plan(task, entry, arguments)
         folder = folder_of(arguments.out, name, entry)
-        if arguments.quick:  # processes take longer to start than these runs
-            for run in runs:
-                if not folder.record_of(run).exists():
-                    folder.write(run, carry_out(run))
-            continue
-        failed = compare(runs, folder, arguments.jobs)
+        failed = compare(runs, folder, executor)
         failures.update({f"{entry.label}: {run}": why for run, why in failed.items()})
     records = gathered(arguments.out)
     if records:

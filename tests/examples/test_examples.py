@@ -79,16 +79,14 @@ def test_the_suite_goes_on_where_it_was_cut_off(
     assert {row["agent"] for row in rows} == {"np", "np:given", "es"}
     assert {row["env"] for row in rows} == {"DelayedXOR-v0"}
     assert is_png(tmp_path / "curves.png")
-    done = {path: path.read_bytes() for path in tmp_path.glob("runs/xor/*/runs/*.json")}
+    done = list(tmp_path.glob("runs/xor/*/runs/*.json"))
     assert len(done) == 3
     gone = next(path for path in done if "np_given" in str(path))
     gone.unlink()
-    carried_out = []
-    carry_out = suite.carry_out
-    monkeypatch.setattr(suite, "carry_out", lambda run: carried_out.append(run) or carry_out(run))
+    kept = {path: path.stat().st_mtime_ns for path in done if path != gone}
     suite.main()
-    assert [run.hyperparameters["credit"] for run in carried_out] == ["given"]
     assert gone.exists()
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 def test_learners_that_replay_have_fewer_env_steps_in_the_suite(load_script):
