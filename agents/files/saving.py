@@ -51,9 +51,11 @@ def write_archive(path: FilePath, document: dict[str, Any], tensors: dict[str, T
     """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr("nodepert.json", json.dumps({"format": FORMAT, **document}, indent=1))
+        # Under a ZipInfo of its own an entry has no time, so that equal models are equal files.
+        text = json.dumps({"format": FORMAT, **document}, indent=1)
+        archive.writestr(zipfile.ZipInfo("nodepert.json"), text)
         flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        archive.writestr("tensors.safetensors", save_tensors(flat))
+        archive.writestr(zipfile.ZipInfo("tensors.safetensors"), save_tensors(flat))
     if isinstance(path, io.BufferedIOBase | io.RawIOBase):
         path.write(buffer.getvalue())
         return

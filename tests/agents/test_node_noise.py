@@ -66,6 +66,11 @@ def test_orthogonal_noise_brings_feedback_a_quarter_of_the_way():
     assert left.square().sum() / weight.square().sum() == pytest.approx(0.75, abs=0.02)
 
 
+@pytest.mark.parametrize(("nodes", "trials"), [(2, 2), (10, 8), (64, 16), (256, 64)])
+def test_of_few_nodes_all_are_tried(nodes, trials):
+    assert KINDS["orthogonal"].trials(1_000, (nodes,)) == trials
+
+
 def test_authors_scaling_drives_feedback_to_p_times_the_weights(tasks):
     ratios = []
     for authors_scaling in (False, True):

@@ -51,6 +51,10 @@ def load_script():
 
     def load(script):
         path = EXAMPLES / script
+        for name, module in list(sys.modules.items()):  # folders have scripts of one name
+            file = pathlib.Path(getattr(module, "__file__", None) or "/")
+            if EXAMPLES in file.parents and file.parent != path.parent:
+                del sys.modules[name]
         with pytest.MonkeyPatch.context() as patch:
             patch.syspath_prepend(path.parent)  # a script imports its neighbours
             return importlib.import_module(path.stem)
