@@ -14,7 +14,7 @@ from nodepert.agents.maths import gaussian_probes, gaussian_spread, orthogonal_r
 __all__ = ["NOISES", "Gaussian", "NodeNoise", "Orthogonal", "Rademacher", "Sparse", "Sphere"]
 
 
-FEW = 8
+FEW = 64
 """Nodes of a layer that are cheaper to try all than to fall behind on."""
 
 
@@ -74,7 +74,7 @@ class Orthogonal(NodeNoise):
         return orthogonal_rows(shape[0], width, self.stds[layer], generator).view(shape)
 
     def trials(self, samples: int, shape: tuple[int, ...]) -> int:
-        """A quarter of the nodes, and of few all: B halves its distance from W in 2.4 updates."""
+        """A quarter of the nodes, but of few all: B follows W exactly there, else within updates."""
         nodes = math.prod(shape)
         return max(math.ceil(nodes / 4), min(nodes, FEW))
 

@@ -70,12 +70,13 @@ def falling(rate: float) -> Callable[[float], float]:
 
 
 def ours(rule: str) -> Callable[[Setting, int, bool], BaseAlgorithm]:
-    """Value mode with a feedback rule."""
+    """Value mode with a feedback rule, and a buffer that holds all."""
 
     def make(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
         return NodePerturbation(
-            "MlpPolicy", lanes(64, search), credit="value", rule=rule, seed=seed, **setting
-        )
+            "MlpPolicy", lanes(64, search), credit="value", rule=rule, seed=seed,
+            buffer_size=MAIN_BUDGET, **setting,
+        )  # fmt: skip
 
     return make
 

@@ -56,17 +56,17 @@ def test_orthogonal_noise_is_orthogonal(shape):
 def test_orthogonal_noise_brings_feedback_a_quarter_of_the_way():
     """An update is exact in a quarter of all directions; the others stay as they were."""
     noise, random = KINDS["orthogonal"], generator()
-    weight = torch.randn(2_000, 64, generator=random)
-    xi = noise.sample((noise.trials(1_000, (64,)), 64), 0, random)
+    weight = torch.randn(50, 512, generator=random)
+    xi = noise.sample((noise.trials(1_000, (512,)), 512), 0, random)
     gradient = response_feedback_gradient(
         torch.zeros_like(weight), xi, xi @ weight.t(), noise.largest(xi, 0)
     )
     left = weight + gradient  # B starts at 0
-    torch.testing.assert_close(left @ xi.t(), torch.zeros(2_000, 16), rtol=0, atol=1e-3)
+    torch.testing.assert_close(left @ xi.t(), torch.zeros(50, 128), rtol=0, atol=1e-2)
     assert left.square().sum() / weight.square().sum() == pytest.approx(0.75, abs=0.02)
 
 
-@pytest.mark.parametrize(("nodes", "trials"), [(2, 2), (10, 8), (64, 16), (256, 64)])
+@pytest.mark.parametrize(("nodes", "trials"), [(2, 2), (50, 50), (128, 64), (512, 128)])
 def test_of_few_nodes_all_are_tried(nodes, trials):
     assert KINDS["orthogonal"].trials(1_000, (nodes,)) == trials
 
