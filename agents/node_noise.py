@@ -74,7 +74,7 @@ class Orthogonal(NodeNoise):
         return orthogonal_rows(shape[0], width, self.stds[layer], generator).view(shape)
 
     def trials(self, samples: int, shape: tuple[int, ...]) -> int:
-        """A quarter of the nodes, but of few all: B follows W exactly there, else within updates."""
+        """A quarter of the nodes, but of few all: B follows W there at once."""
         nodes = math.prod(shape)
         return max(math.ceil(nodes / 4), min(nodes, FEW))
 

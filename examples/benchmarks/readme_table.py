@@ -185,6 +185,7 @@ def contests() -> Iterable[Row]:
     yield three("the same", "pendulum200k")
     yield three("Acrobot-v1", "acrobot")
     yield three("MountainCarContinuous-v0", "mountaincar", target=90)
+    yield three("LunarLander-v3", "lunar", target=200)
     yield three("HalfCheetah-v5", "halfcheetah")
     yield three("Hopper-v5", "hopper")
     yield three("CartPoleNoVel-v1, recurrent", "novel", "recurrent_ppo", 475)
@@ -194,6 +195,10 @@ def contests() -> Iterable[Row]:
         (compared("xor40k", "recurrent_ppo", "RecurrentPPO", 0.99),
          compared("xor320k", "ppo", "PPO without memory")),
     )  # fmt: skip
+    yield (
+        "the same, both after as wide a search", compared("xor_tuned", "np", "", 0.99), None,
+        (compared("xor_tuned", "recurrent_ppo", "RecurrentPPO", 0.99),),
+    )
     yield (
         "MNIST-v0, actions are ten numbers", compared("mnist240k", "np"),
         compared("mnist240k", "np:fixed"), (compared("mnist1200k", "ppo", "PPO"),),

@@ -41,7 +41,7 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
 @pytest.mark.parametrize(
     ("script", "name", "arguments"),
     [
-        ("training_speed.py", "training_speed", []),
+        ("training_speed.py", "training_speed", ["--batch-sizes", "64"]),
         ("env_throughput.py", "env_throughput", []),
         ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
         ("value_mode.py", "value_mode_quick", []),
