@@ -196,7 +196,9 @@ def contests() -> Iterable[Row]:
          compared("xor320k", "ppo", "PPO without memory")),
     )  # fmt: skip
     yield (
-        "the same, both after as wide a search", compared("xor_tuned", "np", "", 0.99), None,
+        "the same, both after as wide a search",
+        compared("xor_tuned", "np", "", 0.99),
+        None,
         (compared("xor_tuned", "recurrent_ppo", "RecurrentPPO", 0.99),),
     )
     yield (
