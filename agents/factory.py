@@ -92,10 +92,11 @@ def make_replay(
             f"replays={config.replays}: single steps are learned from again, and the policy is "
             "recurrent; expected 0, or MlpPolicy or CnnPolicy"
         )
-    if config.batch_size < 2:
+    scouts = 2 * len(estimator.scout_signs)
+    if config.batch_size < scouts:
         raise ConfigError(
-            f"replays={config.replays}: expected 0, or batch_size of at least 2, since contexts "
-            "are paired to measure the curvature of the loss"
+            f"replays={config.replays}: expected 0, or batch_size of at least {scouts}, since so "
+            "many contexts are shown alike to measure the curvature of the loss"
         )
     dim = network.layers[-1].weight.shape[0]
     length = config.probe_std * math.sqrt(dim)

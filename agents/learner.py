@@ -77,15 +77,16 @@ class Learner:
         if not window.count:
             network.forget_calls()
             return
-        error, model = self.output_error(window)
+        changes = self._changes(window)
+        error, model = self.output_error(window, changes)
         if before_update is not None:
             before_update(error)
         # What is less noisy than the estimate that it helped to make.
         regressor = error if model is None else model
         if descent.cadence.feedback_due(update) and descent.loss_rules:
             gradients = network.carry_down(window.steps, regressor, regressor is not error)
-            changes = self._node_changes(window)
-            learn_from_loss(network, descent.loss_rules, descent.noise, window, changes)
+            node_changes = self._node_changes(window)
+            learn_from_loss(network, descent.loss_rules, descent.noise, window, node_changes)
             if regressor is not error:
                 gradients = network.carry_down(window.steps, error)
             torch._foreach_mul_(gradients, 1 / window.count)
@@ -93,7 +94,7 @@ class Learner:
         else:
             descent.step(window.steps, error, window.count, update)
         if self.replay is not None and update > descent.cadence.warmup:
-            self.replay.take_in(window)
+            self.replay.take_in(window, changes)
             for step, stored_error in self.replay.minibatches(network):
                 descent.step([step], stored_error, stored_error.shape[1], update)
 
@@ -103,7 +104,20 @@ class Learner:
         changes = map(self.node_probe.change, window.node_losses, window.inputs)
         return torch.stack(list(changes)).to(window.inputs[0].dtype)
 
-    def output_error(self, window: Window) -> tuple[Tensor, Tensor | None]:
+    def _changes(self, window: Window) -> list[Tensor]:
+        """δ of each step, (N, K); none where the error is given."""
+        if not isinstance(self.estimator, ProbeError):
+            return []
+        losses = window.losses
+        if self.replay is not None:
+            bends = map(self.replay.curvature.bend, window.offsets)
+            losses = [loss - bend for loss, bend in zip(losses, bends, strict=True)]
+        dtype = window.centres[0].dtype
+        return [self.estimator.changes(one).to(dtype) for one in losses]
+
+    def output_error(
+        self, window: Window, changes_by_step: list[Tensor]
+    ) -> tuple[Tensor, Tensor | None]:
         """ê, and the error model's part of it, each (T, N, d), 0 in invalid steps.
 
         The error model is always the fit from before the window; it learns from it afterwards.
@@ -119,7 +133,7 @@ class Learner:
                 )
             return torch.stack(window.gradients) * valid, None
         probes = estimator.probes(torch.cat(window.offsets))  # [TN, K, d]
-        changes = estimator.changes(torch.cat(window.losses)).to(probes.dtype)  # [TN, K]
+        changes = torch.cat(changes_by_step)  # [TN, K]
         if self.replay is not None:
             predictions = torch.cat([step.prediction.detach() for step in window.steps])
             centres = torch.cat(window.centres)

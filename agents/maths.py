@@ -20,6 +20,7 @@ __all__ = [
     "gaussian_probes",
     "gaussian_spread",
     "least_squares_error",
+    "leave_one_out",
     "loss_feedback_gradient",
     "node_perturbation",
     "orthogonal_probes",
@@ -59,7 +60,9 @@ def orthogonal_probes(
         elif width == 1:  # the same as below, up to the sign, and faster
             directions = gaussian / gaussian.norm(dim=1, keepdim=True)
         else:
-            directions = torch.linalg.qr(gaussian).Q
+            basis, triangle = torch.linalg.qr(gaussian)
+            # As likely as their negatives (Mezzadri 2007); LAPACK's own signs are not.
+            directions = basis * triangle.diagonal(dim1=1, dim2=2).sign()[:, None]
         blocks.append(directions.transpose(1, 2))  # [N, width, d]
     return std * math.sqrt(dim) * torch.cat(blocks, dim=1)
 
@@ -91,6 +94,11 @@ def least_squares_error(changes: Tensor, probes: Tensor) -> Tensor:
     last = probes[:, -rest:] / squared[:, -rest:, None].sqrt()
     projected = torch.einsum("nkd,nk->nd", last, torch.einsum("nkd,nd->nk", last, total))
     return (total - projected / (full + 1)) / full
+
+
+def leave_one_out(values: Tensor) -> Tensor:
+    """The mean of all other rows, for each row; 0 for one that is alone."""
+    return (values.sum(0) - values) / max(len(values) - 1, 1)
 
 
 def node_perturbation(changes: Tensor, noise: Tensor, variance: float) -> Tensor:

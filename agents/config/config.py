@@ -20,7 +20,7 @@ from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
-Credit = Literal["auto", "paired", "one_sided", "given", "score", "value", "episode"]
+Credit = Literal["auto", "paired", "one_sided", "one_point", "given", "score", "value", "episode"]
 UNPROBED = ("score", "value", "episode")
 """Credits that need no lanes of one seed that stay in step."""
 Optimizer = Literal["adam", "sgd"]
@@ -46,13 +46,15 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
 
     credit: Credit = "auto"
     """Where the error at the output comes from: paired probes at a ± ξ, one_sided probes beside a
-    clean lane, the gradient given by an environment made with expose_gradient=True, the score of
-    noisy actions by their advantage, in any environment, the value that the network predicts for
-    the action taken, where actions are Discrete, or whole episodes played twice from one seed, with
-    noise held in both signs. auto: paired on loss environments and wherever lanes of one seed stay
-    in step, else score."""
+    clean lane, one_point probes, which show each context once and compare it with the others (half
+    the env steps, for losses that are nearly quadratic over a probe_std that is large against what
+    contexts differ by), the gradient given by an environment made with expose_gradient=True, the
+    score of noisy actions by their advantage, in any environment, the value that the network
+    predicts for the action taken, where actions are Discrete, or whole episodes played twice from
+    one seed, with noise held in both signs. auto: paired on loss environments and wherever lanes of
+    one seed stay in step, else score."""
     probes: int = 1
-    """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided."""
+    """K, probe directions a context: 2K lanes if paired, K + 1 if one-sided, K if one-point."""
     probe_std: float = 0.1
     """c of the probes, a standard deviation in prediction units."""
     error_model: bool = False
@@ -164,6 +166,11 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
         if self.error_model and self.credit in ("given", *UNPROBED):
             raise ConfigError(
                 f"error_model=True: needs probes, expected credit other than {self.credit!r}"
+            )
+        if self.credit == "one_point" and self.batch_size < 2:
+            raise ConfigError(
+                f"batch_size={self.batch_size}: expected at least 2 with credit='one_point', which "
+                "compares the loss of each context with those of the others"
             )
         self._check_episode()
         self._check_replay()

@@ -11,7 +11,7 @@ __all__ = ["ReplayFields"]
 
 @dataclass(frozen=True)
 class ReplayFields:
-    """Of credit="paired" and "one_sided"."""
+    """Of credit="paired", "one_sided" and "one_point"."""
 
     replays: int = 0
     """R, minibatches of stored probes that follow each fresh one; each probe is learned from R

@@ -87,10 +87,11 @@ class DistributedNodePerturbation(NodePerturbation):
         return self.share.own(super()._draw_seeds(contexts * self.share.processes))
 
     def _setup_model(self) -> None:
-        if not issubclass(METHODS[self.config.credit], Probing):
+        # Of one-point probes the baseline would be that of a process's own contexts.
+        credit = self.config.credit
+        if credit == "one_point" or not issubclass(METHODS[credit], Probing):
             raise ConfigError(
-                f"credit={self.config.credit!r}: expected 'paired', 'one_sided' or 'given' in "
-                "several processes"
+                f"credit={credit!r}: expected 'paired', 'one_sided' or 'given' in several processes"
             )
         super()._setup_model()
         self._check_memory()

@@ -13,6 +13,7 @@ __all__ = ["METHODS", "Episode", "Method", "Probing", "Score", "Value"]
 METHODS: dict[str, type[Method[Any]]] = {
     "paired": Probing,
     "one_sided": Probing,
+    "one_point": Probing,
     "given": Probing,
     "score": Score,
     "value": Value,

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from nodepert.agents.output_error.base import OutputError, ProbeError
 from nodepert.agents.output_error.error_model import ErrorModel
 from nodepert.agents.output_error.given import GivenGradient
+from nodepert.agents.output_error.one_point import OnePointProbes
 from nodepert.agents.output_error.one_sided import OneSidedProbes
 from nodepert.agents.output_error.paired import PairedProbes
 
@@ -12,6 +13,7 @@ __all__ = [
     "PROBES",
     "ErrorModel",
     "GivenGradient",
+    "OnePointProbes",
     "OneSidedProbes",
     "OutputError",
     "PairedProbes",
@@ -21,4 +23,5 @@ __all__ = [
 PROBES: dict[str, Callable[[int, float], ProbeError]] = {
     "paired": PairedProbes,
     "one_sided": OneSidedProbes,
+    "one_point": OnePointProbes,
 }

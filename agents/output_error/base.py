@@ -38,6 +38,8 @@ class ProbeError(OutputError):
     """
 
     std: float
+    scout_signs: ClassVar[tuple[int, ...]] = (1,)
+    """What multiplies ξ in each of the contexts that, shown the same, together tell δ by itself."""
 
     @abstractmethod
     def probes(self, offsets: Tensor) -> Tensor:
@@ -50,3 +52,11 @@ class ProbeError(OutputError):
     @abstractmethod
     def estimate(self, changes: Tensor, probes: Tensor) -> Tensor:
         """ê, shape (N, d)."""
+
+    def scouted_changes(self, losses: Tensor) -> Tensor:
+        """δ along ξ, shape (N, K), of contexts that were shown once for each of the scouts' signs.
+
+        Args:
+            losses: Shape (N, len(scout_signs), M).
+        """
+        return self.changes(losses[:, 0])

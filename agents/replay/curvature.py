@@ -69,6 +69,17 @@ class Curvature(nn.Module):
         """
         return torch.einsum("nkd,nd->nk", probes, moved * self.diagonal.to(moved.dtype))
 
+    def bend(self, offsets: Tensor) -> Tensor:
+        """½ oᵀPo: what of the losses at a + o is not linear in o.
+
+        Args:
+            offsets: o, shape (N, M, d).
+
+        Returns:
+            Shape (N, M).
+        """
+        return offsets.square() @ (self.diagonal.to(offsets.dtype) / 2)
+
     def trust(self, moved: Tensor) -> tuple[Tensor, Tensor]:
         """What is left of a probe at a distance.
 

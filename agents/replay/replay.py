@@ -4,16 +4,16 @@ A probe told δ = ξ·e(a), the change of the loss around the prediction a. At a
 of the same context it would tell δ + ξᵀP(a' − a), where the loss is locally quadratic with Hessian
 P. So old contexts are learned from again, R minibatches of them after each fresh one.
 
-P is not given. In a few pairs of contexts, the scouts, both have the same seed, thus show the same,
-and are probed along the same ξ: one around the prediction, one around a prediction that is moved
-by as much as the policy has moved since a stored probe. What this does to δ tells P, and how much
-of an old probe is to be believed at which distance (:class:`Curvature`). Where it is too little, as
-for losses without a useful curvature, a minibatch is left out.
+P is not given. In a few groups of contexts, the scouts, all have the same seed, thus show the same,
+and are probed along the same ξ: half of them around the prediction, half around a prediction that
+is moved by as much as the policy has moved since a stored probe. What this does to δ tells P, and
+how much of an old probe is to be believed at which distance (:class:`Curvature`). Where it is too
+little, as for losses without a useful curvature, a minibatch is left out.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ from nodepert.agents.window import Window
 
 __all__ = ["Replay"]
 
-CONTEXTS_A_PAIR = 16  # of which two are scouts
+SCOUTS = 1 / 8  # of the contexts
 LEAST_CORRELATION = 0.5  # of a minibatch that is learned from
 
 
@@ -60,20 +60,20 @@ class Replay(nn.Module):
         self.estimator, self.generator = estimator, generator
         self.buffer = ProbeBuffer(size)
         self.curvature = Curvature(dim, length)
+        self.signs = torch.tensor(estimator.scout_signs)  # of ξ in one half of a group
         # How far predictions were from those of stored probes, of the last minibatch.
         self.register_buffer("moved", torch.zeros(batch_size, dim))
 
     # Scouts ----------------------------------------------------------------------------------
 
     def share_seeds(self, seeds: list[int]) -> list[int]:
-        """Seeds of contexts, the same for both of each pair of scouts."""
-        shared = list(seeds)
-        for first in range(0, 2 * scouting_pairs(len(seeds)), 2):
-            shared[first + 1] = shared[first]
-        return shared
+        """Seeds of contexts, the same for all of each group of scouts."""
+        groups, size = scouting_groups(len(seeds), self.estimator)
+        scouts = groups * size
+        return [seeds[i // size * size] for i in range(scouts)] + seeds[scouts:]
 
     def send_scouts(self, offsets: Tensor) -> tuple[Tensor, Tensor]:
-        """Probes along the same directions in each pair, and where they are centred.
+        """Probes along the same directions in each group, and where they are centred.
 
         Args:
             offsets: Of an estimator, shape (N, M, d).
@@ -81,19 +81,19 @@ class Replay(nn.Module):
         Returns:
             The offsets, and by how much to move the prediction before they are added, (N, d).
         """
-        pairs = scouting_pairs(len(offsets))
-        offsets = offsets.clone()
-        offsets[1 : 2 * pairs : 2] = offsets[0 : 2 * pairs : 2]
-        rows = torch.randint(
-            len(self.moved), (pairs,), generator=self.generator, device=offsets.device
-        )
+        groups, size = scouting_groups(len(offsets), self.estimator)
+        scouts, device = groups * size, offsets.device
+        along = offsets[:scouts:size]  # [G, M, d]
+        rows = torch.randint(len(self.moved), (groups,), generator=self.generator, device=device)
         # Nearer ones too, so that it is known how trust falls with the distance.
-        part = torch.rand(pairs, 1, generator=self.generator, device=offsets.device)
+        part = torch.rand(groups, 1, generator=self.generator, device=device)
         moved = part * self.moved[rows]
         nowhere = (moved == 0).all(1, keepdim=True)
-        moved = torch.where(nowhere, offsets[0 : 2 * pairs : 2, -1].flip(1), moved)
-        shift = torch.zeros_like(offsets[:, 0])
-        shift[1 : 2 * pairs : 2] = moved
+        moved = torch.where(nowhere, along[:, -1].flip(1), moved)
+        signs = self.signs.to(device).repeat(2)[:, None, None]  # at a, then at a + Δ
+        offsets, shift = offsets.clone(), torch.zeros_like(offsets[:, 0])
+        offsets[:scouts] = (signs * along[:, None]).flatten(0, 1)
+        shift[:scouts].view(groups, size, -1)[:, size // 2 :] = moved[:, None]
         return offsets, shift
 
     # What stored and moved probes say --------------------------------------------------------
@@ -117,24 +117,23 @@ class Replay(nn.Module):
         slope, correlation = self.curvature.trust(moved)
         return slope[:, None] * (changes + self.curvature.change(probes, moved)), correlation
 
-    def take_in(self, window: Window) -> None:
-        """Learns from the scouts of a window, and stores all of its probes."""
+    def take_in(self, window: Window, changes_by_step: Sequence[Tensor]) -> None:
+        """Learns from the scouts of a window, and stores all of its probes, with δ of each step."""
         for t, valid in enumerate(window.valid):
             probes = self.estimator.probes(window.offsets[t])
-            changes = self.estimator.changes(window.losses[t]).to(probes.dtype)
-            centres = window.centres[t]
-            pairs = scouting_pairs(len(centres))
-            first, second = slice(0, 2 * pairs, 2), slice(1, 2 * pairs, 2)
-            both = (valid[first] & valid[second]).nonzero()[:, 0]
-            if len(both):
-                scout = probes[first, 0][both]
+            changes, centres = changes_by_step[t], window.centres[t]
+            groups, size = scouting_groups(len(centres), self.estimator)
+            scouts = groups * size
+            played = valid[:scouts].view(groups, size).all(1).nonzero()[:, 0]
+            if len(played):
+                scout = probes[:scouts:size, 0][played]
                 length = scout.norm(dim=1)
-                self.curvature.fit(
-                    scout / length[:, None],
-                    (centres[second] - centres[first])[both],
-                    changes[first, 0][both] / length,
-                    changes[second, 0][both] / length,
-                )
+                # At a and at a + Δ.
+                losses = window.losses[t][:scouts].view(2 * groups, size // 2, -1)
+                told = self.estimator.scouted_changes(losses)[:, 0].view(groups, 2)[played]
+                before, after = told.t() / length
+                moved = centres[size // 2 : scouts : size] - centres[:scouts:size]
+                self.curvature.fit(scout / length[:, None], moved[played], before, after)
             rows: Probes = {
                 "inputs": window.inputs[t], "probes": probes, "changes": changes,
                 "centres": centres,
@@ -159,6 +158,7 @@ class Replay(nn.Module):
             yield step, self.estimator.estimate(changes, probes)[None]
 
 
-def scouting_pairs(contexts: int) -> int:
-    """How many pairs of the contexts are scouts: one at least, where there are two."""
-    return min(max(contexts // CONTEXTS_A_PAIR, 1), contexts // 2)
+def scouting_groups(contexts: int, estimator: ProbeError) -> tuple[int, int]:
+    """How many groups of how many contexts are scouts: one at least, where there are so many."""
+    size = 2 * len(estimator.scout_signs)
+    return min(max(int(contexts * SCOUTS) // size, 1), contexts // size), size

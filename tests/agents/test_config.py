@@ -73,7 +73,7 @@ def test_values_that_do_not_go_together(changes, name):
 def test_choices_are_listed():
     with pytest.raises(ConfigError, match=r"'response', 'loss', .*'backprop'"):
         Config(rule="x")
-    with pytest.raises(ConfigError, match=r"'paired', 'one_sided', 'given'"):
+    with pytest.raises(ConfigError, match=r"'paired', 'one_sided', 'one_point', 'given'"):
         Config(credit="x")
 
 

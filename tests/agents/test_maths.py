@@ -9,6 +9,7 @@ from nodepert.agents.maths import (
     gaussian_probes,
     gaussian_spread,
     least_squares_error,
+    leave_one_out,
     loss_feedback_gradient,
     node_perturbation,
     orthogonal_probes,
@@ -17,7 +18,7 @@ from nodepert.agents.maths import (
     ridge_feedback,
     sign_congruence,
 )
-from nodepert.agents.output_error import OneSidedProbes, PairedProbes
+from nodepert.agents.output_error import OnePointProbes, OneSidedProbes, PairedProbes
 
 DIM = 5
 DRAWS = 40_000
@@ -102,6 +103,38 @@ def test_one_sided_estimate_is_unbiased_on_a_linear_loss(generator):
         assert not within(1.1 * estimates, ERROR)
 
 
+@pytest.mark.parametrize("count", [1, 3, DIM])
+def test_one_point_estimate_is_unbiased_whatever_contexts_differ_by(generator, count):
+    """Batches of 2, where a baseline that had the context's own loss would halve the estimate."""
+    estimator = OnePointProbes(count, 3.0)
+    offsets = estimator.offsets(DRAWS, DIM, generator)
+    losses = quadratic(ERROR, CURVATURE)(offsets) + torch.rand(DRAWS, 1, generator=generator)
+    changes = torch.cat([estimator.changes(pair) for pair in losses.double().split(2)]).float()
+    estimates = estimator.estimate(changes, estimator.probes(offsets))
+    assert within(estimates, ERROR)
+    assert not within(-estimates, ERROR)
+    assert not within(0.9 * estimates, ERROR)
+
+
+def test_longer_one_point_probes_are_less_disturbed_by_what_contexts_differ_by(generator):
+    """Down to the e·ξ of the others, 1/(N−1) of its own."""
+    contexts = 200
+    scatter = []
+    for std in (0.1, 1.0, 10.0):
+        estimator = OnePointProbes(1, std)
+        offsets = estimator.offsets(contexts, DIM, generator).double()
+        losses = offsets @ ERROR.double() + torch.rand(contexts, 1, generator=generator)
+        missed = estimator.changes(losses) - offsets @ ERROR.double()
+        scatter.append(float(missed.std() / (offsets @ ERROR.double()).std()))
+    assert scatter[0] > 5 * scatter[1] > 10 * scatter[2]
+    assert scatter[2] < 0.1
+
+
+def test_leave_one_out():
+    assert leave_one_out(torch.tensor([1.0, 2.0, 6.0])).tolist() == [4.0, 3.5, 1.5]
+    assert leave_one_out(torch.tensor([[5.0]])).tolist() == [[0.0]]
+
+
 @pytest.mark.parametrize("count", [1, 2, DIM, DIM + 3, 2 * DIM])
 def test_orthogonal_probes(generator, count):
     probes = orthogonal_probes(2000, count, DIM, 0.1, generator)
@@ -116,6 +149,7 @@ def test_orthogonal_probes(generator, count):
         torch.testing.assert_close(products, expected.expand_as(products), rtol=0, atol=1e-6)
     outer = torch.einsum("nkd,nke->nde", probes, probes).flatten(1) / count
     assert within(outer, 0.1**2 * torch.eye(DIM).flatten())
+    assert within(probes.flatten(1), torch.zeros(count * DIM))
 
 
 def test_gaussian_probes(generator):

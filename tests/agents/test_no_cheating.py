@@ -14,6 +14,7 @@ from nodepert.agents import NodePerturbation
         {},
         {"probes": 2, "error_model": True},
         {"credit": "one_sided"},
+        {"credit": "one_point"},
         {"rule": "loss"},
         {"alignment_interval": 3},
     ],

@@ -54,6 +54,7 @@ def saved(model, tmp_path):
         {"rule": "matched", "weight_decay": 0.1, "node_noise": "sparse"},
         {"rule": "backprop"},
         {"credit": "one_sided", "error_model": True},
+        {"credit": "one_point", "probes": 2},
     ],
     ids=str,
 )

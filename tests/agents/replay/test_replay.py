@@ -8,9 +8,10 @@ from gymnasium import spaces
 
 from nodepert.agents import ConfigError, NodePerturbation
 from nodepert.agents.evaluation import evaluate
+from nodepert.agents.output_error import OnePointProbes, PairedProbes
 from nodepert.agents.replay.curvature import Curvature
 from nodepert.agents.replay.probe_buffer import ProbeBuffer
-from nodepert.agents.replay.replay import scouting_pairs
+from nodepert.agents.replay.replay import scouting_groups
 from nodepert.envs import LossEnv
 
 
@@ -53,8 +54,11 @@ class Bowl(LossEnv):
 
 
 def make(kind="quadratic", seed=0, **changes):
-    settings = {"net_arch": (32,), "batch_size": 32, "learning_rate": 3e-3, **changes}
-    return NodePerturbation("MlpPolicy", Bowl(kind), credit="paired", seed=seed, **settings)
+    settings = {"net_arch": (32,), "batch_size": 32, "learning_rate": 3e-3, "credit": "paired"}
+    return NodePerturbation("MlpPolicy", Bowl(kind), seed=seed, **{**settings, **changes})
+
+
+ONE_POINT = {"credit": "one_point", "probe_std": 2.0}
 
 
 # The curvature ------------------------------------------------------------------------------------
@@ -206,8 +210,9 @@ def final(model, kind, steps=12_000):
         del gym.registry["Bowl-v0"]
 
 
-def test_the_curvature_is_measured_while_learning():
-    model = make(replays=2)
+@pytest.mark.parametrize("credit", [{}, {"credit": "one_sided", "probes": 2}, ONE_POINT], ids=str)
+def test_the_curvature_is_measured_while_learning(credit):
+    model = make(replays=2, **credit)
     model.learn(6_000)
     found = model.method.learner.replay.curvature.diagonal.numpy()
     np.testing.assert_allclose(found, Bowl.CURVATURE, rtol=0.05)
@@ -215,6 +220,11 @@ def test_the_curvature_is_measured_while_learning():
 
 def test_replays_need_fewer_env_steps():
     assert final(make(replays=4), "quadratic") < 0.5 * final(make(), "quadratic")
+
+
+def test_one_point_probes_need_half_as_many_again():
+    paired, one_point = ({"replays": 4}, {"replays": 4, **ONE_POINT})
+    assert final(make(**one_point), "quadratic", 6_000) < final(make(**paired), "quadratic", 9_000)
 
 
 def test_wrong_curvature_would_do_harm(monkeypatch):
@@ -232,7 +242,8 @@ def test_replays_do_no_harm_on_odd_losses(kind):
 
 
 def test_scouts_are_a_few_pairs_with_one_seed_and_one_direction():
-    assert [scouting_pairs(n) for n in (2, 16, 64, 100)] == [1, 1, 4, 6]
+    paired = [scouting_groups(n, PairedProbes(1, 0.1)) for n in (2, 16, 64, 100)]
+    assert paired == [(1, 2), (1, 2), (4, 2), (6, 2)]
     model = make(replays=1)
     seeds = model.method.share_seeds(list(range(32)))
     assert seeds[:6] == [0, 0, 2, 2, 4, 5]
@@ -242,6 +253,19 @@ def test_scouts_are_a_few_pairs_with_one_seed_and_one_direction():
     assert torch.equal(tried[4:], offsets[4:])
     moved = shift.norm(dim=1) > 0
     assert moved.nonzero().flatten().tolist() == [1, 3]
+
+
+def test_scouts_of_one_point_probes_try_both_signs_at_both_places():
+    one_point = [scouting_groups(n, OnePointProbes(1, 0.1)) for n in (2, 4, 64, 100)]
+    assert one_point == [(0, 4), (1, 4), (2, 4), (3, 4)]
+    model = make(replays=1, **ONE_POINT)
+    assert model.method.share_seeds(list(range(32)))[:6] == [0, 0, 0, 0, 4, 5]
+    offsets = torch.randn(32, 1, 3, generator=generator())
+    tried, shift = model.method.learner.replay.send_scouts(offsets)
+    assert torch.equal(tried[:4], offsets[[0]] * torch.tensor([1, -1, 1, -1])[:, None, None])
+    assert torch.equal(tried[4:], offsets[4:])
+    assert (shift.norm(dim=1) > 0).nonzero().flatten().tolist() == [2, 3]
+    assert torch.equal(shift[2], shift[3])
 
 
 def test_every_step_counts_and_scouts_take_none_of_their_own():
@@ -258,6 +282,8 @@ def test_every_step_counts_and_scouts_take_none_of_their_own():
         ({"replays": 1, "error_model": True}, "expected 0 together with error_model=True"),
         ({"replays": 1, "rule": "loss"}, "rule='loss'"),
         ({"replays": 1, "batch_size": 1}, "batch_size of at least 2"),
+        ({"replays": 1, "batch_size": 3, "credit": "one_point"}, "batch_size of at least 4"),
+        ({"batch_size": 1, "credit": "one_point"}, "at least 2 with credit='one_point'"),
     ],
 )
 def test_configurations_that_make_no_sense_are_refused(changes, message):
