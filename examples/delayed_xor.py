@@ -1,8 +1,9 @@
 """Delayed XOR with a recurrent network: which feedback rules learn it, and how fast.
 
     python examples/delayed_xor.py [--delay 4] [--steps 320000] [--seeds 0 1 2] [--quick]
+    python examples/delayed_xor.py --delay 50 --cell lstm --steps 1000000   # a long memory
 
-Trains 50 tanh units from the scalar reward alone, with feedback learned from node noise
+Trains 50 recurrent units from the scalar reward alone, with feedback learned from node noise
 (`response`, `loss`), random feedback (`fixed`) and backpropagation through time (`backprop`).
 Writes the learning curves as CSV and PNG.
 """
@@ -13,7 +14,9 @@ import argparse
 import csv
 import pathlib
 from dataclasses import replace
+from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
@@ -22,12 +25,19 @@ from nodepert.agents import NodePerturbation
 from nodepert.agents.evaluation import evaluate
 from nodepert.agents.presets import preset_for
 
-RULES = {
+RULES: dict[str, dict[str, Any]] = {
     "response": {},
     "loss": {"rule": "loss"},
     "fixed": {"rule": "fixed"},
     "backprop": {"rule": "backprop"},
 }
+
+CELLS: dict[str, dict[str, Any]] = {
+    "tanh": {"learning_rate": 2e-3},
+    "lstm": {"learning_rate": 2e-3, "max_grad_norm": 0.1},
+    "gru": {"learning_rate": 2e-3, "max_grad_norm": 0.1},
+}
+"""By cell, what differs from the preset, whose step size is for short delays."""
 
 
 class Curve(BaseCallback):
@@ -44,17 +54,16 @@ class Curve(BaseCallback):
         return True
 
 
-def learning_curve(rule: str, delay: int, steps: int, seed: int) -> list[tuple[int, float]]:
+def learning_curve(rule: str, seed: int, arguments: argparse.Namespace) -> list[tuple[int, float]]:
     """Go accuracy on 1,000 new trials, at equal distances of env steps."""
-    preset = preset_for("DelayedXOR-v0")
-    config = replace(preset.config, n_steps=delay + 4, **RULES[rule])
-    import gymnasium as gym
-
-    model = NodePerturbation(
-        preset.policy, gym.make("DelayedXOR-v0", delay=delay), config, seed=seed
-    )
+    preset, delay = preset_for("DelayedXOR-v0"), arguments.delay
+    config = replace(preset.config, n_steps=delay + 4, **{**CELLS[arguments.cell], **RULES[rule]})
+    env = gym.make("DelayedXOR-v0", delay=delay)
+    options = {"cell": arguments.cell}
+    model = NodePerturbation(preset.policy, env, config, seed=seed, policy_kwargs=options)
     curve = Curve(delay)
-    model.learn(steps, callback=EveryNTimesteps(max(steps // 40, 1), curve))
+    every = EveryNTimesteps(max(arguments.steps // arguments.points, 1), curve)
+    model.learn(arguments.steps, callback=every)
     return curve.points
 
 
@@ -64,7 +73,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--delay", type=int, default=4, help="blank steps before the cue")
+    parser.add_argument("--cell", choices=CELLS, default="tanh")
+    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--steps", type=int, default=320_000, help="env steps, probes counted")
+    parser.add_argument("--points", type=int, default=40, help="of the learning curve")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/delayed_xor"))
     parser.add_argument("--quick", action="store_true", help="one seed, 40,000 env steps")
@@ -74,9 +86,9 @@ def main() -> None:
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
-    for rule in RULES:
+    for rule in arguments.rules:
         for seed in arguments.seeds:
-            points = learning_curve(rule, arguments.delay, arguments.steps, seed)
+            points = learning_curve(rule, seed, arguments)
             rows += [(rule, seed, steps, accuracy) for steps, accuracy in points]
             solved = next((steps for steps, accuracy in points if accuracy >= 0.99), None)
             reached = f"99 % after {solved:,} env steps" if solved else "99 % not reached"
@@ -96,16 +108,17 @@ def write(rows: list[tuple[str, int, int, float]], arguments: argparse.Namespace
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
-    for rule in RULES:
+    for rule in arguments.rules:
         curves: dict[int, list[float]] = {}
         for name, _, steps, accuracy in rows:
             if name == rule:
                 curves.setdefault(steps, []).append(accuracy)
         axes.plot(list(curves), [np.median(values) for values in curves.values()], label=rule)
+    seeds = f"median of {len(arguments.seeds)} seeds"
     axes.set(
         xlabel="env steps (every probe counted)",
         ylabel="accuracy at the go cue",
-        title=f"Delayed XOR, delay {arguments.delay}, median of {len(arguments.seeds)} seeds",
+        title=f"Delayed XOR, delay {arguments.delay}, {arguments.cell}, {seeds}",
     )
     axes.legend()
     axes.grid(alpha=0.3)

@@ -38,7 +38,7 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 MNIST_RATES = (2.5e-4, 5e-4, 1e-3, 1.5e-3, 2.5e-3)
 PAPER_RATES = (2e-3, 4e-3, 8e-3)
 AUTOENCODER_RATES = (1.5e-3, 3e-3, 6e-3)
-XOR_RATES = (1e-3, 2e-3, 4e-3)
+XOR_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,13 @@ class Variant:
     """What the median should reach, for the table."""
 
 
+PAIRED = {"credit": "paired", "probe_std": 0.1}
+ONE_POINT = {"credit": "one_point", "probe_std": 3.0}
+REPLAYED = {**ONE_POINT, "buffer_size": 300_000}
+
+
 def variants() -> Iterator[Variant]:
-    """All rows of the table."""
+    """All rows of the table; pairs of probes where a row does not say otherwise."""
     given = {"credit": "given", "rule": "backprop"}
     for task, preset, rates, targets in (
         ("mnist", "default", MNIST_RATES, "≤ 2.3 % / ≤ 1.75 %"),
@@ -70,9 +75,11 @@ def variants() -> Iterator[Variant]:
             name: str, changes: dict[str, Any], budgets: tuple[int, ...], target: str = "",
             task: str = task, preset: str = preset, rates: tuple[float, ...] = rates,
         ) -> Variant:  # fmt: skip
+            changes = {**PAIRED, **changes}
             return Variant(task, name, "MNIST-v0", preset, changes, budgets, rates, target)
 
         both = (1_200_000, 2_400_000)
+        yield row("one-point", ONE_POINT, both, targets)
         yield row("response", {}, both, targets)
         yield row("loss (K=10)", {"rule": "loss", "probes": 10}, both[:1])
         yield row("fixed", {"rule": "fixed"}, both[:1])
@@ -80,11 +87,21 @@ def variants() -> Iterator[Variant]:
         # The same contexts as 1.2 M and 2.4 M env steps of probes.
         yield row("given gradient, backprop", given, (600_000, 1_200_000))
 
+    def replayed(count: int, budgets: tuple[int, ...], target: str) -> Variant:
+        changes = {**REPLAYED, "replays": count}
+        return Variant("mnist-replayed", f"one-point, {count} replays", "MNIST-v0", "default",
+                       changes, budgets, MNIST_RATES, target)  # fmt: skip
+
+    yield replayed(9, (100_000, 200_000, 400_000), "≤ 3.2 / 2.3 / 2.0 %")
+    yield replayed(2, (1_200_000,), "≤ 1.7 %")
+
     def autoencoder(name: str, changes: dict[str, Any], steps: int, target: str = "") -> Variant:
-        return Variant("autoencoder", name, "MNISTAutoencoder-v0", "default", changes, (steps,),
-                       AUTOENCODER_RATES, target)  # fmt: skip
+        return Variant("autoencoder", name, "MNISTAutoencoder-v0", "default",
+                       {**PAIRED, **changes}, (steps,), AUTOENCODER_RATES, target)  # fmt: skip
 
     plain = {"error_model": False, "residual": "unbiased"}
+    wide = {**ONE_POINT, "probe_std": 10.0}
+    yield autoencoder("one-point", wide, 720_000, "≤ 1.02 × given gradient")
     yield autoencoder("response", {}, 720_000, "≤ 1.03 × given gradient")
     yield autoencoder("response, no error model", plain, 720_000)
     yield autoencoder("loss", {"rule": "loss"}, 720_000)
@@ -93,8 +110,10 @@ def variants() -> Iterator[Variant]:
     yield autoencoder("given gradient, backprop", {**plain, **given, "batch_size": 64}, 360_000)
 
     for rule, target in (("response", "≥ 99 %"), ("loss", ""), ("fixed", ""), ("backprop", "")):
-        yield Variant("xor", rule, "DelayedXOR-v0", "default", {"rule": rule}, (320_000,),
-                      XOR_RATES, target)  # fmt: skip
+        yield Variant("xor", rule, "DelayedXOR-v0", "default", {**PAIRED, "rule": rule},
+                      (320_000,), XOR_RATES, target)  # fmt: skip
+    yield Variant("xor", "one-point", "DelayedXOR-v0", "default", ONE_POINT, (320_000,), XOR_RATES,
+                  "≥ 99 %")  # fmt: skip
 
 
 @dataclass(frozen=True)

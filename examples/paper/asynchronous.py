@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import gymnasium as gym
 import matplotlib.pyplot as plt
 from stable_baselines3.common.callbacks import BaseCallback, CallbackList
-from study import Claim, Row, Study, Task, curve, main, median, save, select, spread
+from study import PAIRED, Claim, Row, Study, Task, curve, main, median, save, select, spread
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
@@ -44,7 +44,8 @@ class Maker:
         """The paper's network on MNIST."""
         env = gym.make("MNIST-v0", expose_gradient=self.credit == "given")
         paper = replace(preset_for("MNIST-v0", "paper").config, node_noise="gaussian")
-        config = replace(paper, credit=self.credit, rule=self.rule, **intervals)
+        probes = PAIRED if self.credit == "paired" else {"credit": self.credit}
+        config = replace(paper, **probes, rule=self.rule, **intervals)
         # Contexts of its own for each learner.
         seed = 2 * self.seed + (intervals.get("forward_interval") == 0)
         return NodePerturbation("MlpPolicy", env, config, seed=seed)

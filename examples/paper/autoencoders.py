@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import gymnasium as gym
-from study import Task, grouped, median, read, select
+from study import PAIRED, Task, grouped, median, read, select
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.presets import preset_for
 
 ENV = "MNISTAutoencoder-v0"
 BATCH = 32
-PRESET = preset_for(ENV).config
+PRESET = replace(preset_for(ENV).config, **PAIRED)
 SEARCH = pathlib.Path(__file__).parent / "results" / "figure3_search.csv"
 
 GIVEN, SCALAR = "given", "scalar"

@@ -18,7 +18,20 @@ from typing import Any
 import gymnasium as gym
 import matplotlib.pyplot as plt
 from stable_baselines3.common.callbacks import BaseCallback, EveryNTimesteps
-from study import Claim, Row, Study, Task, curve, grouped, main, median, save, select, spread
+from study import (
+    PAIRED,
+    Claim,
+    Row,
+    Study,
+    Task,
+    curve,
+    grouped,
+    main,
+    median,
+    save,
+    select,
+    spread,
+)
 
 import nodepert.envs  # noqa: F401
 from nodepert.agents import NodePerturbation
@@ -98,7 +111,7 @@ def run(task: Task) -> list[Row]:
     preset = preset_for("MNIST-v0", "cnn")
     config = replace(
         preset.config,
-        credit="given" if given else "paired",
+        **({"credit": "given"} if given else PAIRED),
         rule=task["rule"],
         batch_size=task["batch"],
         **RULES[task["credit"]][task["rule"]],

@@ -17,7 +17,21 @@ from typing import Any
 
 from matplotlib import pyplot as plt
 from mnist_paper import BATCH, EPOCH, Curve, make_model
-from study import Claim, Row, Study, Task, best, curve, grouped, main, median, save, select, spread
+from study import (
+    PAIRED,
+    Claim,
+    Row,
+    Study,
+    Task,
+    best,
+    curve,
+    grouped,
+    main,
+    median,
+    save,
+    select,
+    spread,
+)
 
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.presets import preset_for
@@ -104,7 +118,7 @@ def configure(task: Task) -> Changes:
     if task["column"] == "scalar":
         preset = preset_for("MNIST-v0", "paper").config
         changes = SCALAR[task["method"]]
-        common = {"credit": "paired", "learning_rate": preset.learning_rate}
+        common = {**PAIRED, "learning_rate": preset.learning_rate}
     else:
         changes = GIVEN.get(task["method"], PAPER)
         rate = AUTHORS_RATE if task["method"] == "authors" else LEARNING_RATE

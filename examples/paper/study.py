@@ -27,9 +27,12 @@ from matplotlib.figure import Figure
 matplotlib.use("Agg")
 
 __all__ = [
-    "Claim", "Row", "Study", "Task", "best", "curve", "grouped", "main", "median", "save", "select",
-    "spread",
+    "PAIRED", "Claim", "Row", "Study", "Task", "best", "curve", "grouped", "main", "median", "save",
+    "select", "spread",
 ]  # fmt: skip
+
+PAIRED = {"credit": "paired", "probe_std": 0.1}
+"""The output error in the column of the scalar reward alone."""
 
 Task = dict[str, Any]
 """What identifies a run: text and numbers by column name. Budgets belong in it, too."""

@@ -30,7 +30,7 @@ def test_paper():
     widths = [layer.weight.shape[1] for layer in model.policy.network.layers]
     assert [*widths, model.action_space.shape[0]] == [784, 50, 20, 10]
     assert (config.activation, config.batch_size) == ("sigmoid", 32)
-    assert model.n_envs == 2 * 32
+    assert model.n_envs == 32
     assert gym.make("MNIST-v0").unwrapped.loss_name == "mse"
 
 

@@ -31,6 +31,21 @@ class Match(LossEnv):
         return {"close": abs(actions[:, 0] - context["observation"][:, 0]) < 0.1}
 
 
+class Product(Match):
+    """Its loss is a matrix product, which rounds otherwise in a batch of another size."""
+
+    def __init__(self):
+        super().__init__(expose_gradient=False)
+        self.matrix = np.random.default_rng(0).normal(size=(3, 40))
+
+    def loss(self, context, actions):
+        return np.square((actions - context["observation"]) @ self.matrix).sum(axis=1)
+
+
+def test_a_loss_may_round_otherwise_in_batches_of_another_size():
+    testing.check_loss_env(Product)
+
+
 class LossOfWrongShape(Match):
     def loss(self, context, actions):
         return (actions - context["observation"]) ** 2

@@ -15,6 +15,14 @@ def test_quickstart_learns_and_loads_what_it_saved(run_script, tmp_path):
     assert f"value={value}" in second
 
 
+def test_the_tour_learns_in_three_ways(run_script, is_png, tmp_path):
+    output = run_script("tour.py", tmp_path, cwd=tmp_path)
+    pairs, one_point, replayed = map(float, re.findall(r"mean loss ([\d.]+)", output))
+    assert replayed < one_point < pairs < 0.15
+    assert is_png(tmp_path / "tour.png")
+    assert (tmp_path / "heaters.zip").exists()
+
+
 def test_delayed_xor_is_learned_through_response_feedback(run_script, read_csv, is_png, tmp_path):
     run_script("delayed_xor.py", "--quick", "--out", tmp_path, cwd=tmp_path)
     rows = read_csv(tmp_path / "curves.csv")
@@ -48,6 +56,7 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
         ("score_speed.py", "score_speed", []),
         ("paired_episodes.py", "paired_episodes_quick", []),
         ("scaling.py", "scaling_quick", ["--only", "width", "noise"]),
+        ("probes.py", "probes", ["--losses", "mse", "noisy"]),
     ],
 )
 def test_benchmarks_write_csv_and_picture(
@@ -132,7 +141,7 @@ def test_the_discrete_preset_holds_what_the_committed_search_chose(load_script):
 
 def test_presets_hold_the_step_sizes_that_the_committed_search_chose(load_script):
     reach = load_script("benchmarks/reach.py")
-    rows = [variant for variant in reach.variants() if variant.name == "response"]
+    rows = [variant for variant in reach.variants() if variant.name == "one-point"]
     assert len(rows) == 4
     for variant in rows:
         preset = reach.preset_for(variant.env, variant.preset)
