@@ -1,4 +1,4 @@
-"""Which probes for which loss: pairs or one-point probes, of what length, learned from again or not.
+"""Which probes for which loss: pairs or one-point probes, of what length, replayed or not.
 
     python examples/benchmarks/probes.py [--losses mse noisy] [--seeds 0 1 2] [--quick]
 
