@@ -58,6 +58,8 @@ def learning_curve(rule: str, seed: int, arguments: argparse.Namespace) -> list[
     """Go accuracy on 1,000 new trials, at equal distances of env steps."""
     preset, delay = preset_for("DelayedXOR-v0"), arguments.delay
     config = replace(preset.config, n_steps=delay + 4, **{**CELLS[arguments.cell], **RULES[rule]})
+    if arguments.credit == "paired":
+        config = replace(config, credit="paired", probe_std=0.1)
     env = gym.make("DelayedXOR-v0", delay=delay)
     options = {"cell": arguments.cell}
     model = NodePerturbation(preset.policy, env, config, seed=seed, policy_kwargs=options)
@@ -73,6 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--delay", type=int, default=4, help="blank steps before the cue")
+    parser.add_argument("--credit", choices=("one_point", "paired"), default="one_point")
     parser.add_argument("--cell", choices=CELLS, default="tanh")
     parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
     parser.add_argument("--steps", type=int, default=320_000, help="env steps, probes counted")

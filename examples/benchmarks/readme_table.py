@@ -73,7 +73,10 @@ REACHED = (
     ("MNISTAutoencoder-v0, 784-200-2-200-784, test MSE", "autoencoder", 720_000),
     ("DelayedXOR-v0, 50 tanh units, delay 4, go accuracy", "xor", 320_000),
 )
-VARIANTS = (("response",), ("loss (K=10)", "loss"), ("fixed",), ("backprop below", "backprop"))
+VARIANTS = (
+    ("one-point",), ("response",), ("loss (K=10)", "loss"), ("fixed",),
+    ("backprop below", "backprop"),
+)  # fmt: skip
 ORACLE = "given gradient, backprop"
 
 
@@ -94,8 +97,8 @@ def reach() -> str:
         cells = [cell(task, names, steps) for names in VARIANTS]
         oracle = cell(task, (ORACLE,), steps // 2)  # without probes: the same contexts
         rows.append((title, f"{steps / 1e6:g} M", f"**{cells[0]}**", *cells[1:], oracle))
-    header = ("task", "env steps", "`response`", "`loss`", "`fixed`", "backprop below",
-              "true gradient, backprop")  # fmt: skip
+    header = ("task", "env steps", "one-point probes", "pairs: `response`", "`loss`", "`fixed`",
+              "backprop below", "true gradient, backprop")  # fmt: skip
     return markdown(header, rows)
 
 
@@ -245,7 +248,7 @@ def replay_line() -> list[str]:
         for kind in ("replays", "no_replays")
     )
     both = [" / ".join(cell.score[:-2] for cell in cells) for cells in (with_, without)]
-    title = f"the same with replayed probes (`--preset replay`), {with_[0].seeds} seeds"
+    title = f"the same with nine replays of each pair, {with_[0].seeds} seeds"
     steps = " / ".join(amount(one)[:-2] for one in budgets)
     return [title, f"{steps} k", f"**{both[0]} %** ({both[1]} % without)", "–", "–"]
 
