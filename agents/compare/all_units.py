@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
+from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_optimizer
+from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.maths import gaussian_probes, node_perturbation
 from nodepert.agents.methods import Method
@@ -26,8 +29,16 @@ class AllUnits(NodePerturbation):
     """Node perturbation without feedback weights; see :class:`Perturbation`.
 
     Takes the hyperparameters of :class:`~nodepert.agents.NodePerturbation` with
-    ``credit="paired"``, of which those about feedback and stored probes mean nothing here.
+    ``credit="paired"``, of which those about feedback and stored probes mean nothing here. Each
+    context has a pair of lanes; what is said of one-point probes is taken to be of pairs.
     """
+
+    def _vectorise(self, env: EnvLike) -> VectorEnv[Any, Any, Any]:
+        if self.config.credit == "one_point":
+            # Their length is that of one number's noise; here hidden units are perturbed, too.
+            pairs = min(self.config.probe_std, Config().probe_std)
+            self.config = replace(self.config, credit="paired", probe_std=pairs)
+        return super()._vectorise(env)
 
     def _setup_model(self) -> None:
         self.config = replace(self.config, rule="backprop")  # B is not needed: see local_gradients

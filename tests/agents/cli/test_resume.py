@@ -106,12 +106,12 @@ def test_a_signal_ends_the_update_and_the_run_goes_on(run, at, whole, tmp_path, 
     done = run(*XOR, "--out", "run")
     assert done.code == code
     assert signal.getsignal(number) is before
-    assert "run/checkpoints/checkpoint_224_steps.zip" in done.err, "the update was finished"
+    assert "run/checkpoints/checkpoint_208_steps.zip" in done.err, "the update was finished"
     assert "To go on: nodepert train --resume run" in done.err
     assert not {path.name for path in (tmp_path / "run").iterdir()} >= FILES
     again = run("train", "--resume", "run")
     assert again.code == 0, again.err
-    assert "Going on from run/checkpoints/checkpoint_224_steps.zip" in again.out
+    assert "Going on from run/checkpoints/checkpoint_208_steps.zip" in again.out
     assert "not exactly" not in again.out
     assert ending(tmp_path / "run") == ending(whole)
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES

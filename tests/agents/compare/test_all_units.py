@@ -53,3 +53,10 @@ def test_it_learns(policy, length, tasks):
     shown = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float32)
     miss = 2 * model.predict(shown)[0] - shown
     assert np.square(miss).sum(1).mean() / 2 < 0.15  # 0.5 by doing nothing
+
+
+def test_one_point_settings_are_taken_to_be_of_pairs():
+    model = AllUnits("RnnPolicy", "DelayedXOR-v0", credit="one_point", probe_std=3.0, seed=0)
+    assert (model.config.credit, model.config.probe_std) == ("paired", 0.1)
+    assert model.lanes_per_context == 2
+    model.learn(model.n_envs * 8)

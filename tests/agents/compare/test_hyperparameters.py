@@ -118,7 +118,7 @@ def test_our_settings_are_the_preset_with_rule_and_changes():
     changes = {"policy": "MlpPolicy", "net_arch": [9], "source": "a search"}
     ours = settings_for("np:fixed", "DelayedXOR-v0", [{"np": {"DelayedXOR-v0": changes}}])
     assert (ours["policy"], ours["rule"], ours["net_arch"]) == ("MlpPolicy", "fixed", (9,))
-    assert (ours["batch_size"], ours["learning_rate"]) == (20, 2e-3)
+    assert (ours["batch_size"], ours["learning_rate"]) == (20, 4e-3)
     assert ours["source"] == "a search"
     assert settings_for("np", "DelayedXOR-v0", [])["rule"] == "response"
     with pytest.raises(ConfigError, match="batchsize"):
