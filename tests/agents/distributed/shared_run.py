@@ -30,6 +30,7 @@ REFUSED = {
     "batch_size=7": {"batch_size": 7},
     "memory": {"error_model": True},
     "credit='score'": {"credit": "score"},
+    "credit='one_point'": {"credit": "one_point"},
 }
 
 
@@ -76,6 +77,10 @@ if __name__ == "__main__":
             "DelayedXOR-v0",
             "--steps",
             "640",
+            "--credit",
+            "paired",
+            "--probe-std",
+            "0.1",
             "--evaluations",
             "1",
             "--out",

@@ -42,7 +42,7 @@ def test_equals_one_process_up_to_the_order_of_sums(found, name):
     assert found[name]["difference"] < 1e-6
 
 
-@pytest.mark.parametrize("name", ["batch_size=7", "memory", "credit='score'"])
+@pytest.mark.parametrize("name", ["batch_size=7", "memory", "credit='score'", "credit='one_point'"])
 def test_what_can_not_be_shared_is_refused(found, name):
     message = {"memory": "error_model.*learned from one process's lanes"}.get(name, name)
     with pytest.raises(ConfigError, match=message):
