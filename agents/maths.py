@@ -57,7 +57,7 @@ def orthogonal_probes(
         gaussian = torch.randn(contexts, dim, width, generator=generator, device=generator.device)
         if dim == 1:  # a zero is drawn after some million others: no division by it
             directions = torch.ones_like(gaussian).copysign(gaussian)
-        elif width == 1:  # the same as below, up to the sign, and faster
+        elif width == 1:  # the same as below, and faster
             directions = gaussian / gaussian.norm(dim=1, keepdim=True)
         else:
             basis, triangle = torch.linalg.qr(gaussian)

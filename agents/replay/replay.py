@@ -60,7 +60,6 @@ class Replay(nn.Module):
         self.estimator, self.generator = estimator, generator
         self.buffer = ProbeBuffer(size)
         self.curvature = Curvature(dim, length)
-        self.signs = torch.tensor(estimator.scout_signs)  # of ξ in one half of a group
         # How far predictions were from those of stored probes, of the last minibatch.
         self.register_buffer("moved", torch.zeros(batch_size, dim))
 
@@ -90,7 +89,8 @@ class Replay(nn.Module):
         moved = part * self.moved[rows]
         nowhere = (moved == 0).all(1, keepdim=True)
         moved = torch.where(nowhere, along[:, -1].flip(1), moved)
-        signs = self.signs.to(device).repeat(2)[:, None, None]  # at a, then at a + Δ
+        # At a, then at a + Δ.
+        signs = offsets.new_tensor(2 * self.estimator.scout_signs)[:, None, None]
         offsets, shift = offsets.clone(), torch.zeros_like(offsets[:, 0])
         offsets[:scouts] = (signs * along[:, None]).flatten(0, 1)
         shift[:scouts].view(groups, size, -1)[:, size // 2 :] = moved[:, None]

@@ -8,7 +8,8 @@ from nodepert.agents.tune import family_of, read_space
 from nodepert.agents.tune.space import PACKAGED, Range
 
 PLACES = {"dqn": "CartPole-v1", "np/score": "CartPole-v1", "recurrent_ppo": "CartPole-v1",
-          "np/one_point": "DelayedXOR-v0", "all_units": "DelayedXOR-v0",
+          "np/one_point": "DelayedXOR-v0", "np/paired": "DelayedXOR-v0",
+          "all_units": "DelayedXOR-v0",
           "np/value": "MNIST-v0"}  # fmt: skip
 
 
@@ -17,12 +18,13 @@ def test_packaged_ranges_hold_valid_values(made, space):
     families = yaml.safe_load(PACKAGED[space].read_text()).keys() - {"sampler"}
     if space == "default":
         assert families >= {*RIVALS, "all_units"} - {"random"}
-    for family in families - {"np/episode", "np/paired"}:  # of which there is no preset
+    for family in families - {"np/episode"}:  # of which there is no preset
         env_id = PLACES.get(family, "Pendulum-v1")
         kwargs = {"discrete": True} if family == "np/value" else {}
         env = gym.make(env_id, **kwargs)
         agent = family.partition("/")[0]
-        assert family_of(agent, env_id, env, kwargs) == family
+        if family != "np/paired":  # nor of this one, but its ranges suit the same tasks
+            assert family_of(agent, env_id, env, kwargs) == family
         search = made.search(
             env=env_id, agent=agent, env_kwargs=kwargs, space=read_space(space, family)
         )
