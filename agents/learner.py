@@ -108,12 +108,11 @@ class Learner:
         """δ of each step, (N, K); none where the error is given."""
         if not isinstance(self.estimator, ProbeError):
             return []
-        losses = window.losses
-        if self.replay is not None:
-            bends = map(self.replay.curvature.bend, window.offsets)
-            losses = [loss - bend for loss, bend in zip(losses, bends, strict=True)]
-        dtype = window.centres[0].dtype
-        return [self.estimator.changes(one).to(dtype) for one in losses]
+        if self.replay is None:
+            changes = map(self.estimator.changes, window.losses)
+        else:
+            changes = map(self.replay.changes, window.offsets, window.losses)
+        return [one.to(window.centres[0].dtype) for one in changes]
 
     def output_error(
         self, window: Window, changes_by_step: list[Tensor]

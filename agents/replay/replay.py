@@ -98,6 +98,37 @@ class Replay(nn.Module):
 
     # What stored and moved probes say --------------------------------------------------------
 
+    def changes(self, offsets: Tensor, losses: Tensor) -> Tensor:
+        """δ of each context, less what P says is not linear in the probe.
+
+        Scouts tell δ by themselves. Where contexts are compared with each other, those around a
+        moved prediction count as what the same contexts gave around their own: else the farther the
+        policy moved, the noisier all would be, and the farther it would move.
+
+        Args:
+            offsets: Shape (N, M, d).
+            losses: Shape (N, M).
+
+        Returns:
+            Shape (N, K).
+        """
+        groups, size = scouting_groups(len(losses), self.estimator)
+        scouts = groups * size
+        told = self._told(losses[:scouts])
+        straight = losses - self.curvature.bend(offsets)
+        both = straight[:scouts].view(groups, 2, size // 2, -1)
+        both[:, 1] = both[:, 0]
+        changes = self.estimator.changes(straight)
+        signs = told.new_tensor(self.estimator.scout_signs)[:, None]
+        changes[:scouts] = (signs * told[:, :, None]).flatten(0, 2)
+        return changes
+
+    def _told(self, losses: Tensor) -> Tensor:
+        """δ along ξ at a and at a + Δ, by scouts alone, shape (G, 2, K)."""
+        signs = len(self.estimator.scout_signs)
+        told = self.estimator.scouted_changes(losses.view(-1, signs, losses.shape[1]))
+        return told.unflatten(0, (-1, 2))
+
     def changes_at(
         self, predictions: Tensor, centres: Tensor, changes: Tensor, probes: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -128,9 +159,7 @@ class Replay(nn.Module):
             if len(played):
                 scout = probes[:scouts:size, 0][played]
                 length = scout.norm(dim=1)
-                # At a and at a + Δ.
-                losses = window.losses[t][:scouts].view(2 * groups, size // 2, -1)
-                told = self.estimator.scouted_changes(losses)[:, 0].view(groups, 2)[played]
+                told = self._told(window.losses[t][:scouts])[played, :, 0]
                 before, after = told.t() / length
                 moved = centres[size // 2 : scouts : size] - centres[:scouts:size]
                 self.curvature.fit(scout / length[:, None], moved[played], before, after)

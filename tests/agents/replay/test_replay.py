@@ -9,6 +9,7 @@ from gymnasium import spaces
 from nodepert.agents import ConfigError, NodePerturbation
 from nodepert.agents.evaluation import evaluate
 from nodepert.agents.output_error import OnePointProbes, PairedProbes
+from nodepert.agents.replay import Replay
 from nodepert.agents.replay.curvature import Curvature
 from nodepert.agents.replay.probe_buffer import ProbeBuffer
 from nodepert.agents.replay.replay import scouting_groups
@@ -266,6 +267,38 @@ def test_scouts_of_one_point_probes_try_both_signs_at_both_places():
     assert torch.equal(tried[4:], offsets[4:])
     assert (shift.norm(dim=1) > 0).nonzero().flatten().tolist() == [2, 3]
     assert torch.equal(shift[2], shift[3])
+
+
+@pytest.mark.parametrize("estimator", [OnePointProbes(2, 0.5), PairedProbes(2, 0.5)], ids=str)
+def test_what_scouts_find_far_off_does_not_reach_the_others(estimator):
+    random, dim = generator(), 4
+    hessian = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
+    replay = Replay(1, 64, 16, estimator, dim, 1.0, random)
+    replay.curvature.weights[1:] = hessian
+    replay.moved += 1_000
+    error = torch.randn(32, dim, generator=random).double()
+    same = estimator.scout_signs * 2
+    error[: len(same)] = error[0]
+    offsets, shift = replay.send_scouts(estimator.offsets(32, dim, random).double())
+    tried = shift[:, None] + offsets
+    losses = 3 + (error[:, None] * tried + 0.5 * hessian * tried**2).sum(2)
+    found = replay.changes(offsets, losses)
+    slope = error + hessian * shift
+    wanted = (estimator.probes(offsets) * slope[:, None]).sum(2)
+    torch.testing.assert_close(found[: len(same)], wanted[: len(same)])
+    others = slice(len(same), None)
+    # Contexts differ by nothing but their errors here: what is left is the mean of e·ξ of others.
+    assert (found[others] - wanted[others]).abs().max() < 1
+
+
+def test_replays_of_wide_predictions_stay_where_the_policy_is():
+    """The loop of a policy that moves, scouts that go as far, and a batch that they disturb."""
+    model = NodePerturbation(
+        "MlpPolicy", "MNISTAutoencoder-v0", batch_size=32, replays=9, **ONE_POINT, seed=0,
+        net_arch=(32,),
+    )  # fmt: skip
+    model.learn(3_200)
+    assert evaluate(model, "MNISTAutoencoder-v0", {}, split="validation").value < 0.2
 
 
 def test_every_step_counts_and_scouts_take_none_of_their_own():
