@@ -190,7 +190,7 @@ def describe(model: NodePerturbation, arguments: TrainArguments) -> str:
     contexts = model.n_envs // per_context * processes
     return (
         f"Training {'-'.join(sizes)} on {arguments.env} for {arguments.steps:,} env steps"
-        f" ({contexts} contexts at once, {per_context} env steps each);"
+        f" ({contexts} contexts at once, {per_context} env step{'s' * (per_context > 1)} each);"
         f" credit {model.config.credit}, rule {model.config.rule}, seed {arguments.seed}"
     )
 

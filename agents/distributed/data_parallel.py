@@ -37,7 +37,8 @@ class DistributedNodePerturbation(NodePerturbation):
     weights that learn without the loss (``rule="response"``) learn the same in all processes: their
     cost is not shared.
 
-    Only with ``credit`` paired, one_sided or given, and where nothing but W and B is learned: no
+    Only with ``credit`` paired, one_sided, one_point (whose losses are sent to all) or given, and
+    where nothing but W and B is learned: no
     error model, replays, ``loss_ridge``, learned baseline, or running statistics. Callbacks run in
     all processes and must stop in all or none; logs are those of the process's own lanes; ``save``
     writes in the first process alone. A process that waits ten minutes for another gives up, and
@@ -87,11 +88,11 @@ class DistributedNodePerturbation(NodePerturbation):
         return self.share.own(super()._draw_seeds(contexts * self.share.processes))
 
     def _setup_model(self) -> None:
-        # Of one-point probes the baseline would be that of a process's own contexts.
         credit = self.config.credit
-        if credit == "one_point" or not issubclass(METHODS[credit], Probing):
+        if not issubclass(METHODS[credit], Probing):
             raise ConfigError(
-                f"credit={credit!r}: expected 'paired', 'one_sided' or 'given' in several processes"
+                f"credit={credit!r}: expected 'paired', 'one_sided', 'one_point' or 'given' in "
+                "several processes"
             )
         super()._setup_model()
         self._check_memory()

@@ -46,6 +46,12 @@ class Share:
         count = len(rows) // self.processes
         return rows[self.rank * count : (self.rank + 1) * count]
 
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all processes, of which each has as many."""
+        parts = [torch.empty_like(rows) for _ in range(self.processes)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Puts the mean over all processes in their place; one message for all tensors."""
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -117,8 +123,10 @@ class OwnProbes(ProbeError):
         return self._whole.probes(offsets)
 
     def changes(self, losses: Tensor) -> Tensor:
-        """As in one process."""
-        return self._whole.changes(losses)
+        """As in one process; losses are sent where those of other contexts say what to expect."""
+        if not self._whole.compares_contexts:
+            return self._whole.changes(losses)
+        return self._share.own(self._whole.changes(self._share.gather(losses)))
 
     def estimate(self, changes: Tensor, probes: Tensor) -> Tensor:
         """As in one process."""

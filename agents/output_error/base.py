@@ -38,6 +38,8 @@ class ProbeError(OutputError):
     """
 
     std: float
+    compares_contexts: ClassVar[bool] = False
+    """Whether δ of a context depends on the losses of the others."""
     scout_signs: ClassVar[tuple[int, ...]] = (1,)
     """What multiplies ξ in each of the contexts that, shown the same, together tell δ by itself."""
 

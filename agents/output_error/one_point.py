@@ -28,6 +28,7 @@ class OnePointProbes(ProbeError):
     """
 
     has_clean_lane = False
+    compares_contexts = True
     scout_signs = (1, -1)
 
     def __init__(self, probes: int, std: float) -> None:

@@ -24,13 +24,17 @@ RUNS = {
         {"net_arch": (10, 10), "rule": "loss", "credit": "one_sided", "learning_rate": 0.01,
          "optimizer": "sgd", "feedback_learning_rate": 0.1, "node_baseline": "clean"},
     ),
+    "one-point": (
+        ("RnnPolicy", "DelayedXOR-v0"),
+        8 * 8 * 12,
+        {"net_arch": (10,), "credit": "one_point", "probe_std": 3.0},
+    ),
     "matched": (("MlpPolicy", "DelayedXOR-v0"), 8 * 2 * 12, {"rule": "matched"}),
 }  # fmt: skip
 REFUSED = {
     "batch_size=7": {"batch_size": 7},
     "memory": {"error_model": True},
     "credit='score'": {"credit": "score"},
-    "credit='one_point'": {"credit": "one_point"},
 }
 
 
@@ -77,10 +81,6 @@ if __name__ == "__main__":
             "DelayedXOR-v0",
             "--steps",
             "640",
-            "--credit",
-            "paired",
-            "--probe-std",
-            "0.1",
             "--evaluations",
             "1",
             "--out",
