@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import pathlib
 import statistics
 import time
@@ -28,6 +27,7 @@ from typing import Any
 import gymnasium as gym
 import matplotlib
 import torch
+from pool import carry_out
 from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -217,10 +217,9 @@ def main() -> None:
     missing = [key for key in wanted if key not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
     jobs = [(key, STEPS[key[0]] // (60 if arguments.quick else 1)) for key in missing]
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        for i, rows in enumerate(pool.imap(run, jobs), start=1):
-            append_rows(path, rows)
-            print(f"{i}/{len(jobs)} {rows[-1]}", flush=True)
+    for i, rows in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
+        append_rows(path, rows)
+        print(f"{i}/{len(jobs)} {rows[-1]}", flush=True)
     done = runs_of(read_rows(path))
     order = sorted(wanted, key=lambda key: list(STEPS).index(key[0]))
     found = {key: done[key] for key in order}

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import pathlib
 import statistics
 from typing import Any
@@ -22,6 +21,7 @@ import matplotlib
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pool import carry_out
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.evaluation import evaluate
@@ -160,10 +160,9 @@ def main() -> None:
         for seed in arguments.seeds
     ]
     rows = []
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        for row in pool.imap(run, jobs):
-            rows.append(row)
-            print(f"{len(rows)}/{len(jobs)} {row}", flush=True)
+    for row in carry_out(run, jobs, arguments.jobs):
+        rows.append(row)
+        print(f"{len(rows)}/{len(jobs)} {row}", flush=True)
     with (arguments.out / "probes.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

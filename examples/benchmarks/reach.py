@@ -1,7 +1,7 @@
 """How well the agent learns each task from the scalar reward alone, beside other feedback rules.
 
     python examples/benchmarks/reach.py [--only mnist xor] [--seeds 0 1 2] [--jobs 2] [--quick]
-    python examples/benchmarks/reach.py --search        # step sizes, on the validation split
+    python examples/benchmarks/reach.py --search        # settings, on the validation split
 
 Every probe counts as an env step. The rows marked "given gradient" are oracles that see the true
 gradient at the output. Scores are of the test split (of new seeds for the XOR); with --search, of
@@ -13,17 +13,17 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import pathlib
 import statistics
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any
 
 import gymnasium as gym
 import matplotlib
 import torch
+from pool import carry_out
 
 from nodepert.agents import Config, NodePerturbation
 from nodepert.agents.evaluation import evaluate
@@ -34,11 +34,25 @@ from matplotlib import pyplot as plt
 
 RESULTS = pathlib.Path(__file__).parent / "results"
 
-# Step sizes that --search tries: the same for every way to learn a task.
-MNIST_RATES = (2.5e-4, 5e-4, 1e-3, 1.5e-3, 2.5e-3)
-PAPER_RATES = (2e-3, 4e-3, 8e-3)
-AUTOENCODER_RATES = (1.5e-3, 3e-3, 6e-3)
-XOR_RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+
+@dataclass(frozen=True)
+class Setting:
+    """What --search chooses."""
+
+    learning_rate: float
+    weight_decay: float = 0.0
+
+
+# What --search tries: the same for every way to learn a task.
+MNIST = (
+    *map(Setting, (2.5e-4, 5e-4, 1e-3, 1.5e-3, 2.5e-3)),
+    *(Setting(rate, 0.3) for rate in (5e-4, 1e-3, 1.5e-3)),
+)
+REPLAYED = tuple(one for one in MNIST if 5e-4 <= one.learning_rate <= 1.5e-3)
+CNN = tuple(Setting(rate, decay) for decay in (0.0, 0.3) for rate in (1e-3, 2e-3))
+PAPER = tuple(map(Setting, (2e-3, 4e-3, 8e-3)))
+AUTOENCODER = tuple(map(Setting, (1.5e-3, 3e-3, 6e-3)))
+XOR = tuple(map(Setting, (1e-3, 2e-3, 4e-3, 8e-3)))
 
 
 @dataclass(frozen=True)
@@ -52,31 +66,30 @@ class Variant:
     changes: dict[str, Any]
     budgets: tuple[int, ...]
     """Env steps."""
-    rates: tuple[float, ...]
-    """Step sizes that --search tries."""
+    settings: tuple[Setting, ...]
+    """That --search tries."""
     target: str = ""
     """What the median should reach, for the table."""
 
 
 PAIRED = {"credit": "paired", "probe_std": 0.1}
 ONE_POINT = {"credit": "one_point", "probe_std": 3.0}
-REPLAYED = {**ONE_POINT, "buffer_size": 300_000}
 
 
 def variants() -> Iterator[Variant]:
     """All rows of the table; pairs of probes where a row does not say otherwise."""
     given = {"credit": "given", "rule": "backprop"}
-    for task, preset, rates, targets in (
-        ("mnist", "default", MNIST_RATES, "≤ 2.3 % / ≤ 1.75 %"),
-        ("mnist-paper", "paper", PAPER_RATES, "≤ 4.0 % / ≤ 3.1 %"),
+    for task, preset, settings, targets in (
+        ("mnist", "default", MNIST, "≤ 2.3 % / ≤ 1.75 %"),
+        ("mnist-paper", "paper", PAPER, "≤ 4.0 % / ≤ 3.1 %"),
     ):
 
         def row(
             name: str, changes: dict[str, Any], budgets: tuple[int, ...], target: str = "",
-            task: str = task, preset: str = preset, rates: tuple[float, ...] = rates,
+            task: str = task, preset: str = preset, settings: tuple[Setting, ...] = settings,
         ) -> Variant:  # fmt: skip
             changes = {**PAIRED, **changes}
-            return Variant(task, name, "MNIST-v0", preset, changes, budgets, rates, target)
+            return Variant(task, name, "MNIST-v0", preset, changes, budgets, settings, target)
 
         both = (1_200_000, 2_400_000)
         yield row("one-point", ONE_POINT, both, targets)
@@ -87,17 +100,24 @@ def variants() -> Iterator[Variant]:
         # The same contexts as 1.2 M and 2.4 M env steps of probes.
         yield row("given gradient, backprop", given, (600_000, 1_200_000))
 
+    cheaper = {**ONE_POINT, "feedback_interval": 4}  # in seconds: see training_speed.py
+    yield Variant("mnist", "one-point, B every 4 updates", "MNIST-v0", "default", cheaper,
+                  (1_200_000,), MNIST)  # fmt: skip
+
     def replayed(count: int, budgets: tuple[int, ...], target: str) -> Variant:
-        changes = {**REPLAYED, "replays": count}
+        changes = {**ONE_POINT, "buffer_size": 300_000, "replays": count}
         return Variant("mnist-replayed", f"one-point, {count} replays", "MNIST-v0", "default",
-                       changes, budgets, MNIST_RATES, target)  # fmt: skip
+                       changes, budgets, REPLAYED, target)  # fmt: skip
 
     yield replayed(9, (100_000, 200_000, 400_000), "≤ 3.2 / 2.3 / 2.0 %")
     yield replayed(2, (1_200_000,), "≤ 1.7 %")
 
+    yield Variant("mnist-cnn", "one-point", "MNIST-v0", "cnn", ONE_POINT, (1_200_000,), CNN,
+                  "≤ 1.0 %")  # fmt: skip
+
     def autoencoder(name: str, changes: dict[str, Any], steps: int, target: str = "") -> Variant:
         return Variant("autoencoder", name, "MNISTAutoencoder-v0", "default",
-                       {**PAIRED, **changes}, (steps,), AUTOENCODER_RATES, target)  # fmt: skip
+                       {**PAIRED, **changes}, (steps,), AUTOENCODER, target)  # fmt: skip
 
     plain = {"error_model": False, "residual": "unbiased"}
     wide = {**ONE_POINT, "probe_std": 10.0}
@@ -111,8 +131,8 @@ def variants() -> Iterator[Variant]:
 
     for rule, target in (("response", "≥ 99 %"), ("loss", ""), ("fixed", ""), ("backprop", "")):
         yield Variant("xor", rule, "DelayedXOR-v0", "default", {**PAIRED, "rule": rule},
-                      (320_000,), XOR_RATES, target)  # fmt: skip
-    yield Variant("xor", "one-point", "DelayedXOR-v0", "default", ONE_POINT, (320_000,), XOR_RATES,
+                      (320_000,), XOR, target)  # fmt: skip
+    yield Variant("xor", "one-point", "DelayedXOR-v0", "default", ONE_POINT, (320_000,), XOR,
                   "≥ 99 %")  # fmt: skip
 
 
@@ -124,27 +144,34 @@ class Run:
     variant: str
     env_steps: int
     learning_rate: float
+    weight_decay: float
     seed: int
+
+    @property
+    def setting(self) -> Setting:
+        """What --search chooses."""
+        return Setting(self.learning_rate, self.weight_decay)
 
 
 Result = dict[str, Any]
 
 
-def configure(variant: Variant, learning_rate: float) -> tuple[str, Config]:
+def configure(variant: Variant, setting: Setting) -> tuple[str, Config]:
     """Policy and hyperparameters."""
     preset = preset_for(variant.env, variant.preset)
-    return preset.policy, replace(preset.config, **variant.changes, learning_rate=learning_rate)
+    return preset.policy, replace(preset.config, **variant.changes, **asdict(setting))
 
 
-def rate_of(variant: Variant, env_steps: int) -> float:
-    """The step size that did best in the committed --search.
+def setting_of(variant: Variant, env_steps: int) -> Setting:
+    """What did best in the committed --search.
 
     Of the runs with this budget; where none was searched with it, of those with the other one;
     where there is no search, the preset's.
     """
-    preset = float(preset_for(variant.env, variant.preset).config.learning_rate)  # type: ignore[arg-type]
+    config = preset_for(variant.env, variant.preset).config
+    preset = Setting(float(config.learning_rate), config.weight_decay)  # type: ignore[arg-type]
     found = {
-        (row.env_steps, row.learning_rate): result["value"]
+        (row.env_steps, row.setting): result["value"]
         for row, result in read_results(RESULTS / "search.csv").items()
         if (row.task, row.variant) == (variant.task, variant.name)
     }
@@ -152,10 +179,10 @@ def rate_of(variant: Variant, env_steps: int) -> float:
     if not budgets:
         return preset
     budget = env_steps if env_steps in budgets else variant.budgets[0]
-    tried = {rate: value for (steps, rate), value in found.items() if steps == budget}
+    tried = {setting: value for (steps, setting), value in found.items() if steps == budget}
     best = max(tried.values()) if variant.task == "xor" else min(tried.values())
-    ties = [rate for rate, value in tried.items() if value == best]
-    return preset if preset in ties else min(ties)
+    ties = [setting for setting, value in tried.items() if value == best]
+    return preset if preset in ties else min(ties, key=astuple)
 
 
 def run(job: tuple[Run, bool, int]) -> Result:
@@ -163,7 +190,7 @@ def run(job: tuple[Run, bool, int]) -> Result:
     torch.set_num_threads(1)
     row, search, shrink = job
     variant = next(v for v in variants() if (v.task, v.name) == (row.task, row.variant))
-    policy, config = configure(variant, row.learning_rate)
+    policy, config = configure(variant, row.setting)
     kwargs: dict[str, Any] = {"expose_gradient": True} if config.credit == "given" else {}
     if search and variant.task != "xor":
         kwargs["holdout"] = True
@@ -189,9 +216,9 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
         if arguments.only and variant.task not in arguments.only:
             continue
         runs += [
-            Run(variant.task, variant.name, steps, rate, seed)
+            Run(variant.task, variant.name, steps, *astuple(setting), seed)
             for steps in variant.budgets
-            for rate in (variant.rates if arguments.search else (rate_of(variant, steps),))
+            for setting in (variant.settings if arguments.search else (setting_of(variant, steps),))
             for seed in arguments.seeds
         ]
     return runs
@@ -204,7 +231,8 @@ def read_results(path: pathlib.Path) -> dict[Run, Result]:
     with path.open(newline="") as file:
         rows = [
             {**row, "env_steps": int(row["env_steps"]), "seed": int(row["seed"]),
-             "learning_rate": float(row["learning_rate"]), "value": float(row["value"])}
+             "learning_rate": float(row["learning_rate"]),
+             "weight_decay": float(row["weight_decay"]), "value": float(row["value"])}
             for row in csv.DictReader(file)
         ]  # fmt: skip
     return {Run(*(row[field] for field in Run.__dataclass_fields__)): row for row in rows}
@@ -223,21 +251,22 @@ def append_result(path: pathlib.Path, result: Result) -> None:
 def table(results: dict[Run, Result]) -> str:
     """Medians over seeds, as Markdown."""
     lines = [
-        "| task | feedback | env steps | step size | median | range over seeds | target |",
-        "|---|---|---|---|---|---|---|",
+        "| task | feedback | env steps | step size | weight decay | median | range over seeds "
+        "| target |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     targets = {(v.task, v.name): v.target for v in variants()}
     groups: dict[tuple[Any, ...], list[Result]] = {}
     for row, result in results.items():
-        key = (row.task, row.variant, row.env_steps, row.learning_rate)
+        key = (row.task, row.variant, row.env_steps, row.setting)
         groups.setdefault(key, []).append(result)
-    for (task, name, steps, rate), found in groups.items():
+    for (task, name, steps, setting), found in groups.items():
         values = [one["value"] for one in found]
         show = shown(found[0]["metric"])
+        spread = f"{show(min(values))} – {show(max(values))} ({len(values)})"
         lines.append(
-            f"| {task} | {name} | {steps:,} | {rate:g} | {show(statistics.median(values))} "
-            f"| {show(min(values))} – {show(max(values))} ({len(values)}) "
-            f"| {targets.get((task, name), '')} |"
+            f"| {task} | {name} | {steps:,} | {setting.learning_rate:g} | {setting.weight_decay:g} "
+            f"| {show(statistics.median(values))} | {spread} | {targets.get((task, name), '')} |"
         )
     return "\n".join(lines)
 
@@ -276,7 +305,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/reach"))
-    parser.add_argument("--search", action="store_true", help="try step sizes; one seed, 100")
+    parser.add_argument("--search", action="store_true", help="try settings; one seed, 100")
     parser.add_argument("--quick", action="store_true", help="1/100 of the env steps, one seed")
     arguments = parser.parse_args()
     if arguments.seeds is None:
@@ -289,10 +318,9 @@ def main() -> None:
     missing = [row for row in wanted if row not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
     jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        for i, result in enumerate(pool.imap(run, jobs), start=1):
-            append_result(path, result)
-            print(f"{i}/{len(jobs)} {result}", flush=True)
+    for i, result in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
+        append_result(path, result)
+        print(f"{i}/{len(jobs)} {result}", flush=True)
     done = read_results(path)
     results = {row: done[row] for row in wanted}
     report = table(results)

@@ -18,6 +18,7 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,19 @@ def shown(metric: str, value: float, digits: int = 1) -> str:
 REACHED = (
     ("MNIST-v0, 784-256-128-10 ReLU, test error", "mnist", 1_200_000),
     ("the same", "mnist", 2_400_000),
+    ("the same, probes replayed nine times", "mnist-replayed", 100_000),
+    ("the same", "mnist-replayed", 200_000),
+    ("the same", "mnist-replayed", 400_000),
+    ("the same, probes replayed twice", "mnist-replayed", 1_200_000),
+    ("MNIST-v0 `--preset cnn`, two convolutions", "mnist-cnn", 1_200_000),
     ("MNIST-v0 `--preset paper`, 784-50-20-10 sigmoid", "mnist-paper", 1_200_000),
     ("the same", "mnist-paper", 2_400_000),
     ("MNISTAutoencoder-v0, 784-200-2-200-784, test MSE", "autoencoder", 720_000),
     ("DelayedXOR-v0, 50 tanh units, delay 4, go accuracy", "xor", 320_000),
 )
 VARIANTS = (
-    ("one-point",), ("response",), ("loss (K=10)", "loss"), ("fixed",),
-    ("backprop below", "backprop"),
+    ("one-point", "one-point, 9 replays", "one-point, 2 replays"), ("response",),
+    ("loss (K=10)", "loss"), ("fixed",), ("backprop below", "backprop"),
 )  # fmt: skip
 ORACLE = "given gradient, backprop"
 
@@ -96,7 +102,7 @@ def reach() -> str:
     for title, task, steps in REACHED:
         cells = [cell(task, names, steps) for names in VARIANTS]
         oracle = cell(task, (ORACLE,), steps // 2)  # without probes: the same contexts
-        rows.append((title, f"{steps / 1e6:g} M", f"**{cells[0]}**", *cells[1:], oracle))
+        rows.append((title, amount(steps), f"**{cells[0]}**", *cells[1:], oracle))
     header = ("task", "env steps", "one-point probes", "pairs: `response`", "`loss`", "`fixed`",
               "backprop below", "true gradient, backprop")  # fmt: skip
     return markdown(header, rows)
@@ -140,13 +146,17 @@ class Cell:
 
 
 def compared(
-    folder: str, agent: str, name: str = "", target: float | None = None, note: str = ""
-) -> Cell:
-    """A learner of a committed comparison: interquartile mean of its seeds, of few the median."""
+    folder: str, agent: str, name: str = "", target: float | None = None, note: str = "",
+    env: str | None = None,
+) -> Cell:  # fmt: skip
+    """A learner of a committed comparison: interquartile mean of its seeds, of few the median.
+
+    ``env`` says on which task, where the comparison has several.
+    """
     runs: dict[str, Record] = {}
-    with (RESULTS / "comparisons" / folder / "comparison.csv").open(newline="") as file:
+    with (RESULTS / folder / "comparison.csv").open(newline="") as file:
         for row in csv.DictReader(file):
-            if row["agent"] == agent:
+            if row["agent"] == agent and env in (None, row["env"]):
                 point = {**row, "env_steps": int(row["env_steps"]), "value": float(row["value"])}
                 runs.setdefault(row["seed"], {"points": []})["points"].append(point)
     records = list(runs.values())
@@ -176,7 +186,8 @@ def contests() -> Iterable[Row]:
 
     def three(title: str, folder: str, rival: str = "ppo", target: float | None = None) -> Row:
         named = {"ppo": "PPO", "recurrent_ppo": "RecurrentPPO"}[rival]
-        fixed = "np:fixed" in (RESULTS / f"comparisons/{folder}/comparison.csv").read_text()
+        folder = f"comparisons/{folder}"
+        fixed = "np:fixed" in (RESULTS / folder / "comparison.csv").read_text()
         return (
             title, compared(folder, "np", "", target),
             compared(folder, "np:fixed", "", target) if fixed else None,
@@ -192,22 +203,25 @@ def contests() -> Iterable[Row]:
     yield three("HalfCheetah-v5", "halfcheetah")
     yield three("Hopper-v5", "hopper")
     yield three("CartPoleNoVel-v1, recurrent", "novel", "recurrent_ppo", 475)
+    xor = partial(compared, "suite", env="DelayedXOR-v0")
     yield (
-        "DelayedXOR-v0, recurrent", compared("xor40k", "np", "", 0.99, " to 99 %"),
-        compared("xor40k", "np:fixed"),
-        (compared("xor40k", "recurrent_ppo", "RecurrentPPO", 0.99),
-         compared("xor320k", "ppo", "PPO without memory")),
+        "DelayedXOR-v0, recurrent", xor("np", "", 0.99, " to 99 %"), xor("np:fixed", "", 0.99),
+        (xor("recurrent_ppo", "RecurrentPPO", 0.99), xor("ppo", "PPO without memory")),
     )  # fmt: skip
     yield (
         "the same, both after as wide a search",
-        compared("xor_tuned", "np", "", 0.99),
+        compared("comparisons/xor_tuned", "np", "", 0.99),
         None,
-        (compared("xor_tuned", "recurrent_ppo", "RecurrentPPO", 0.99),),
+        (compared("comparisons/xor_tuned", "recurrent_ppo", "RecurrentPPO", 0.99),),
     )
-    yield (
-        "MNIST-v0, actions are ten numbers", compared("mnist240k", "np"),
-        compared("mnist240k", "np:fixed"), (compared("mnist1200k", "ppo", "PPO"),),
-    )  # fmt: skip
+    for title, env, ours in (
+        ("MNIST-v0, actions are ten numbers", "MNIST-v0", "np"),
+        ("the same, probes replayed nine times", "MNIST-v0", "np:replays"),
+        ("MNISTAutoencoder-v0, test MSE", "MNISTAutoencoder-v0", "np"),
+    ):
+        played = partial(compared, "suite", env=env)
+        rivals = (played("ppo", "PPO"), played("a2c", "A2C"), played("sac", "SAC"))
+        yield title, played(ours), played("np:fixed") if ours == "np" else None, rivals
     yield (
         "MNIST-v0, the action names the digit", valued("value, response"), valued("value, fixed"),
         (valued("DQN", "DQN"), valued("PPO", "PPO"), valued("PPO", "PPO", 1_200_000)),
@@ -240,23 +254,9 @@ def best_of(cells: list[Cell]) -> dict[int, str]:
     return {id(min(whole, key=lambda cell: cell.reached or (math.inf, 0))): "steps"}
 
 
-def replay_line() -> list[str]:
-    """MNIST-v0 with stored probes and without, at three budgets."""
-    budgets = (100_000, 200_000, 400_000)
-    with_, without = (
-        [compared(f"mnist_{kind}_{steps}", "np") for steps in budgets]
-        for kind in ("replays", "no_replays")
-    )
-    both = [" / ".join(cell.score[:-2] for cell in cells) for cells in (with_, without)]
-    title = f"the same with nine replays of each pair, {with_[0].seeds} seeds"
-    steps = " / ".join(amount(one)[:-2] for one in budgets)
-    return [title, f"{steps} k", f"**{both[0]} %** ({both[1]} % without)", "–", "–"]
-
-
 def rivals() -> str:
     """Last scores beside other learners."""
     lines = [line(row) for row in contests()]
-    lines.insert(-1, replay_line())
     return markdown(("task", "env steps", "ours", "`np:fixed`", "rival"), lines)
 
 

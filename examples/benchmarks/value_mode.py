@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import multiprocessing
 import pathlib
 import statistics
 import time
@@ -26,6 +25,7 @@ import gymnasium as gym
 import matplotlib
 import torch
 from matplotlib.figure import Figure
+from pool import carry_out
 from stable_baselines3 import DQN, PPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
@@ -44,19 +44,32 @@ BUDGETS = (50_000, 100_000, MAIN_BUDGET)
 SEARCH_BUDGET = MAIN_BUDGET
 
 Setting = dict[str, float]
+
+
+def decayed(setting: Setting) -> list[Setting]:
+    """The same with weight decay."""
+    return [{**setting, "weight_decay": decay} for decay in (0.2, 0.5)]
+
+
 OURS: list[Setting] = [
     {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.1},
     {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.1},
     {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.2},
     {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.2},
+    *decayed({"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.2}),
 ]
 DQNS: list[Setting] = [
     {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
     {"learning_rate": 2e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
     {"learning_rate": 1e-3, "gradient_steps": 10, "exploration_final_eps": 0.05},
     {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.02},
+    *decayed({"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05}),
 ]
-PPOS: list[Setting] = [{"learning_rate": 1e-3}]
+PPOS: list[Setting] = [
+    {"learning_rate": 1e-3},
+    {"learning_rate": 2e-3},
+    *decayed({"learning_rate": 1e-3}),
+]
 
 
 def lanes(count: int, search: bool) -> SB3VecEnv:
@@ -67,6 +80,16 @@ def lanes(count: int, search: bool) -> SB3VecEnv:
 def falling(rate: float) -> Callable[[float], float]:
     """A step size that falls linearly, as Stable-Baselines3 takes it."""
     return lambda remaining: rate * remaining
+
+
+def as_arguments(setting: Setting, **policy: Any) -> dict[str, Any]:
+    """A setting as arguments of Stable-Baselines3, which takes weight decay with the policy's."""
+    decay = setting.get("weight_decay", 0.0)
+    if decay:
+        policy |= {"optimizer_class": torch.optim.AdamW,
+                   "optimizer_kwargs": {"weight_decay": decay, "eps": 1e-5}}  # fmt: skip
+    rest = {name: value for name, value in setting.items() if name != "weight_decay"}
+    return {**rest, "learning_rate": falling(setting["learning_rate"]), "policy_kwargs": policy}
 
 
 def ours(rule: str) -> Callable[[Setting, int, bool], BaseAlgorithm]:
@@ -83,20 +106,17 @@ def ours(rule: str) -> Callable[[Setting, int, bool], BaseAlgorithm]:
 
 def dqn(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
     """As many minibatches of the same size as ours, and a buffer that holds all."""
-    rate = falling(setting["learning_rate"])
     return DQN(
         "MlpPolicy", lanes(64, search), gamma=0.0, train_freq=1, batch_size=64,
-        buffer_size=MAIN_BUDGET, policy_kwargs={"net_arch": NET}, seed=seed, device="cpu",
-        **{**setting, "learning_rate": rate},
+        buffer_size=MAIN_BUDGET, seed=seed, device="cpu", **as_arguments(setting, net_arch=NET),
     )  # fmt: skip
 
 
 def ppo(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
     """Rollouts of 8 steps in 256 lanes, learned from ten times."""
     return PPO(
-        "MlpPolicy", lanes(256, search), learning_rate=falling(setting["learning_rate"]),
-        n_steps=8, batch_size=256, n_epochs=10, seed=seed, device="cpu",
-        policy_kwargs={"net_arch": NET, "activation_fn": torch.nn.ReLU},
+        "MlpPolicy", lanes(256, search), n_steps=8, batch_size=256, n_epochs=10, seed=seed,
+        device="cpu", **as_arguments(setting, net_arch=NET, activation_fn=torch.nn.ReLU),
     )  # fmt: skip
 
 
@@ -296,10 +316,9 @@ def main() -> None:
     missing = [] if arguments.report else [row for row in wanted if row not in done]
     print(f"{sum(row in done for row in wanted)} of {len(wanted)} runs are in {path}", flush=True)
     jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
-    with multiprocessing.get_context("spawn").Pool(arguments.jobs) as pool:
-        for i, result in enumerate(pool.imap(run, jobs), start=1):
-            append_result(path, result)
-            print(f"{i}/{len(jobs)} {result}", flush=True)
+    for i, result in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
+        append_result(path, result)
+        print(f"{i}/{len(jobs)} {result}", flush=True)
     done = read_results(path)
     results = {row: done[row] for row in wanted if row in done}
     report = table(results)

@@ -61,7 +61,8 @@ class Study:
     Args:
         name: Of the files, such as ``"figure2"``.
         tasks: From (quick, seeds) to all tasks, the most important ones first.
-        run: From a task to its points; called in a process of its own, on one thread.
+        run: From a task to its points; called on one thread of torch, with several ``--jobs`` in a
+            process of its own.
         minutes: About how many core-minutes a task takes, for the estimate.
         draw: Draws ``rows`` to the PNG at a path.
         claims: What the rows say about each claim.
@@ -144,13 +145,14 @@ class _Runner:
 
 def carry_out(study: Study, tasks: list[Task], jobs: int) -> Any:
     """Yields each task with its points as it is finished."""
-    if not tasks:
+    if jobs == 1:
+        yield from map(_Runner(study.run), tasks)
         return
     # Not a multiprocessing.Pool, whose processes may have no children and whose death it waits out.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # numpy's threads, in the processes
         os.environ.setdefault(name, "1")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
+    with ProcessPoolExecutor(min(jobs, max(len(tasks), 1)), mp_context=spawn) as pool:
         try:
             runs = [pool.submit(_Runner(study.run), task) for task in tasks]
             for finished in as_completed(runs):

@@ -134,17 +134,22 @@ def test_the_best_of_a_row_is_bold(load_script):
 def test_the_discrete_preset_holds_what_the_committed_search_chose(load_script):
     value_mode = load_script("benchmarks/value_mode.py")
     preset = preset_for("MNIST-v0", "discrete")
-    setting = {name: getattr(preset.config, name) for name in value_mode.OURS[0]}
+    setting = {name: getattr(preset.config, name) for name in value_mode.OURS[-1]}
     assert value_mode.chosen("value, response") == value_mode.as_text(setting)
     assert preset.steps == max(value_mode.BUDGETS)
 
 
-def test_presets_hold_the_step_sizes_that_the_committed_search_chose(load_script):
+def test_presets_hold_the_settings_that_the_committed_search_chose(load_script):
     reach = load_script("benchmarks/reach.py")
-    rows = [variant for variant in reach.variants() if variant.name == "one-point"]
-    assert len(rows) == 4
-    for variant in rows:
-        preset = reach.preset_for(variant.env, variant.preset)
-        assert reach.rate_of(variant, variant.budgets[0]) == preset.config.learning_rate, (
-            variant.task
-        )
+
+    def check(variant, preset, env_steps):
+        config = reach.preset_for(variant.env, preset).config
+        held = reach.Setting(config.learning_rate, config.weight_decay)
+        assert reach.setting_of(variant, env_steps) == held, variant
+
+    rows = {(variant.task, variant.name): variant for variant in reach.variants()}
+    plain = [variant for variant in rows.values() if variant.name == "one-point"]
+    assert len(plain) == 5
+    for variant in plain:
+        check(variant, variant.preset, variant.budgets[0])
+    check(rows["mnist-replayed", "one-point, 9 replays"], "replay", 200_000)
