@@ -322,7 +322,10 @@ def main() -> None:
         append_result(path, result)
         print(f"{i}/{len(jobs)} {result}", flush=True)
     done = read_results(path)
-    results = {row: done[row] for row in wanted}
+    order = {replace(row, seed=0): place for place, row in enumerate(wanted)}
+    rows = [row for row in done if replace(row, seed=0) in order]  # all seeds that are there
+    rows.sort(key=lambda row: (order[replace(row, seed=0)], row.seed))
+    results = {row: done[row] for row in rows}
     report = table(results)
     path.with_suffix(".md").write_text(report + "\n")
     picture(results, path.with_suffix(".png"))

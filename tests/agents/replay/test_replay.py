@@ -269,9 +269,9 @@ def test_scouts_of_one_point_probes_try_both_signs_at_both_places():
     assert torch.equal(shift[2], shift[3])
 
 
-@pytest.mark.parametrize("estimator", [OnePointProbes(2, 0.5), PairedProbes(2, 0.5)], ids=str)
-def test_what_scouts_find_far_off_does_not_reach_the_others(estimator):
-    random, dim = generator(), 4
+@pytest.mark.parametrize("kind", [OnePointProbes, PairedProbes])
+def test_what_scouts_find_far_off_does_not_reach_the_others(kind):
+    estimator, random, dim = kind(2, 0.5), generator(), 4
     hessian = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
     replay = Replay(1, 64, 16, estimator, dim, 1.0, random)
     replay.curvature.weights[1:] = hessian
