@@ -38,11 +38,10 @@ class DistributedNodePerturbation(NodePerturbation):
     cost is not shared.
 
     Only with ``credit`` paired, one_sided, one_point (whose losses are sent to all) or given, and
-    where nothing but W and B is learned: no
-    error model, replays, ``loss_ridge``, learned baseline, or running statistics. Callbacks run in
-    all processes and must stop in all or none; logs are those of the process's own lanes; ``save``
-    writes in the first process alone. A process that waits ten minutes for another gives up, and
-    torchrun then ends them all.
+    where nothing but W and B is learned: no error model, replays, ``loss_ridge``, learned baseline,
+    or running statistics. Callbacks run in all processes and must stop in all or none; logs are
+    those of the process's own lanes; ``save`` writes in the first process alone. A process that
+    waits ten minutes for another gives up, and torchrun then ends them all.
 
     Args:
         policy: See :class:`~nodepert.agents.NodePerturbation`, as for all else.

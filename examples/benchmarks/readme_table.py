@@ -220,8 +220,8 @@ def contests() -> Iterable[Row]:
         ("MNISTAutoencoder-v0, test MSE", "MNISTAutoencoder-v0", "np"),
     ):
         played = partial(compared, "suite", env=env)
-        rivals = (played("ppo", "PPO"), played("a2c", "A2C"), played("sac", "SAC"))
-        yield title, played(ours), played("np:fixed") if ours == "np" else None, rivals
+        others = (played("ppo", "PPO"), played("a2c", "A2C"), played("sac", "SAC"))
+        yield title, played(ours), played("np:fixed") if ours == "np" else None, others
     yield (
         "MNIST-v0, the action names the digit", valued("value, response"), valued("value, fixed"),
         (valued("DQN", "DQN"), valued("PPO", "PPO"), valued("PPO", "PPO", 1_200_000)),
@@ -256,8 +256,8 @@ def best_of(cells: list[Cell]) -> dict[int, str]:
 
 def rivals() -> str:
     """Last scores beside other learners."""
-    lines = [line(row) for row in contests()]
-    return markdown(("task", "env steps", "ours", "`np:fixed`", "rival"), lines)
+    header = ("task", "env steps", "ours", "`np:fixed`", "rival")
+    return markdown(header, map(line, contests()))
 
 
 TABLES = {"reach": reach, "rivals": rivals}

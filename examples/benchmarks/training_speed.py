@@ -57,9 +57,9 @@ class PlainLoop:
         device: str,
     ) -> None:
         examples = MNIST().examples
-        self.images = torch.from_numpy(examples.images.astype(np.float32) / 255)
-        self.targets = F.one_hot(torch.from_numpy(examples.labels.astype(np.int64)), 10).float()
-        self.images, self.targets = self.images.to(device), self.targets.to(device)
+        labels = torch.from_numpy(examples.labels.astype(np.int64)).to(device)
+        self.images = torch.from_numpy(examples.images.astype(np.float32) / 255).to(device)
+        self.targets = F.one_hot(labels, 10).float()
         self.batch_size = batch_size
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):

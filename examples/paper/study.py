@@ -145,14 +145,14 @@ class _Runner:
 
 def carry_out(study: Study, tasks: list[Task], jobs: int) -> Any:
     """Yields each task with its points as it is finished."""
-    if jobs == 1:
+    if jobs == 1 or not tasks:
         yield from map(_Runner(study.run), tasks)
         return
     # Not a multiprocessing.Pool, whose processes may have no children and whose death it waits out.
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # numpy's threads, in the processes
         os.environ.setdefault(name, "1")
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(jobs, max(len(tasks), 1)), mp_context=spawn) as pool:
+    with ProcessPoolExecutor(min(jobs, len(tasks)), mp_context=spawn) as pool:
         try:
             runs = [pool.submit(_Runner(study.run), task) for task in tasks]
             for finished in as_completed(runs):
