@@ -47,21 +47,18 @@ class Window:
     gradients: list[Tensor] = field(default_factory=list)  # ∂L/∂prediction, where given, [N, d]
     valid: list[Tensor] = field(default_factory=list)  # [N]
     started: list[Tensor] = field(default_factory=list)  # before each step, [N]
+    # Summed where the environment's numbers come from, so that a GPU is not waited for:
+    count: int = 0  # of steps of all contexts that count
+    loss: float = 0.0  # of their probes, all together
 
     @cached_property
     def mask(self) -> Tensor:
         """Which steps count, once all are played, shape (T, N)."""
         return torch.stack(self.valid)
 
-    @cached_property
-    def count(self) -> int:
-        """How many steps of all contexts count."""
-        return int(self.mask.sum())
-
     def mean_loss(self) -> float:
         """Over all probes of the steps that count."""
-        losses = torch.stack(self.losses)
-        return float((losses * self.mask[:, :, None]).sum()) / (self.count * losses.shape[2])
+        return self.loss / (self.count * self.losses[0].shape[1])
 
 
 def collect(
@@ -119,8 +116,10 @@ def collect(
         centre, offsets = actions.contain(centre, offsets)
         tried = centre[:, None] + offsets  # [N, M, d]
         shown = tried.cpu()  # once, for the check and for the actions
-        check_usable(centre, shown, estimator, lanes)
+        check_usable(shown, estimator, lanes)
         played = lanes.step(actions.action(shown.flatten(0, 1)))
+        window.count += int(played.valid.sum())
+        window.loss += float(played.losses[played.valid, : estimator.lanes].sum())
 
         losses = torch.as_tensor(played.losses, device=x.device)  # float64: differences are small
         window.losses.append(losses[:, : estimator.lanes])
@@ -160,20 +159,21 @@ def step_gradient(
     return gradient.reshape(lanes.contexts, lanes.lanes_per_context, -1)[:, 0]
 
 
-def check_usable(centre: Tensor, tried: Tensor, estimator: OutputError, lanes: PairedLanes) -> None:
+def check_usable(tried: Tensor, estimator: OutputError, lanes: PairedLanes) -> None:
     """Raises NonFiniteError where a prediction is not finite, or too large to be probed.
 
     Args:
-        centre: Predictions, shape (N, d).
-        tried: What each lane tries around them, on the CPU, shape (N, M, d).
+        tried: What each lane tries around the predictions, on the CPU, shape (N, M, d).
         estimator: Its probes must not be lost in rounding.
         lanes: For the message.
     """
-    values, middle = tried.numpy(), centre.cpu().numpy()  # on so few numbers numpy is faster
+    values = tried.numpy()  # on so few numbers numpy is faster
     lost = ~np.isfinite(values).all(axis=(1, 2))
     if isinstance(estimator, ProbeError):
-        # Not whether these ones are: a Gaussian probe of 1e-8 is drawn now and then.
-        lost |= (np.abs(middle) * np.finfo(middle.dtype).eps > estimator.std).all(axis=1)
+        # Not whether these ones are: a Gaussian probe of 1e-8 is drawn now and then. Where any
+        # would be, what is tried is as large as the prediction.
+        rounding = np.abs(values[:, 0]) * np.finfo(values.dtype).eps
+        lost |= (rounding > estimator.std).all(axis=1)
     if lost.any():
         lane = int(lost.argmax()) * lanes.lanes_per_context
         raise NonFiniteError(

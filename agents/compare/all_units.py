@@ -121,11 +121,11 @@ class Perturbation(Method[Trial]):
             played = lanes.step(actions.action(torch.stack(tried, dim=1).flatten(0, 1)))
             trial.steps.append(step)
             trial.noise.append(noise)
-            valid = torch.as_tensor(played.valid)[:, None]
-            trial.losses.append(torch.as_tensor(played.losses) * valid)
-            trial.ended.append(torch.as_tensor(played.ended))
+            losses = played.losses * played.valid[:, None]
+            trial.losses.append(torch.as_tensor(losses, device=x.device))
+            trial.ended.append(torch.as_tensor(played.ended, device=x.device))
             situation.observation = played.observation
-            situation.started = torch.as_tensor(played.ended | ~played.valid)
+            situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
             # What a unit does later is in later losses already: no gradient through time.
             situation.state = None if step.state is None else step.state.detach()
             if not on_step(played):

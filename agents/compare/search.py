@@ -106,7 +106,7 @@ class ES(ARS):
         episodes = int(torch.randint(2**31, ()))
         returns = [self._return_of(one, episodes, callback) for one in candidate_weights]
         callback.on_rollout_end()
-        return torch.tensor(returns)
+        return torch.tensor(returns, device=self.device)
 
     def _return_of(self, weights: Tensor, episodes: int, callback: BaseCallback) -> float:
         assert self.env is not None

@@ -10,7 +10,14 @@ import torch.distributed as dist
 from gymnasium.vector import AutoresetMode, VectorEnv
 
 from nodepert.agents.config import Config
-from nodepert.agents.distributed.share import OwnLanes, OwnNoise, OwnProbes, WholeNoise, join
+from nodepert.agents.distributed.share import (
+    OwnLanes,
+    OwnNoise,
+    OwnProbes,
+    WholeNoise,
+    join,
+    own_device,
+)
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.saving import FilePath
 from nodepert.agents.lanes.handover import EnvLike
@@ -48,6 +55,8 @@ class DistributedNodePerturbation(NodePerturbation):
         env: Likewise; the lanes of a vector environment are this process's own, so each makes one.
         config: Likewise.
         seed: Likewise; None takes the first process's choice.
+        device: "cuda": each process's own GPU. "auto": the same where there is one for each
+            process of this machine, else the CPU.
         kwargs: Likewise.
 
     Raises:
@@ -62,10 +71,12 @@ class DistributedNodePerturbation(NodePerturbation):
         config: Config | None = None,
         *,
         seed: int | None = None,
+        device: torch.device | str = "auto",
         **kwargs: Any,
     ) -> None:
         self.share = join()
-        super().__init__(policy, env, config, seed=common_seed(seed), **kwargs)
+        own = own_device(device)
+        super().__init__(policy, env, config, seed=common_seed(seed), device=own, **kwargs)
 
     def _contexts_to_make(self) -> int:
         batch, processes = self.config.batch_size, self.share.processes
@@ -140,5 +151,5 @@ def common_seed(seed: int | None) -> int:
     """The first process's seed, or one that it draws where that is None."""
     drawn = [random.SystemRandom().randrange(2**32) if seed is None else seed]
     if dist.get_world_size() > 1:
-        dist.broadcast_object_list(drawn, device=torch.device("cpu"))
+        dist.broadcast_object_list(drawn)
     return drawn[0]

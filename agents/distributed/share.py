@@ -7,6 +7,7 @@ processes there are.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -22,7 +23,16 @@ from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.output_error import ProbeError
 
-__all__ = ["SECONDS_TO_WAIT", "OwnLanes", "OwnNoise", "OwnProbes", "Share", "WholeNoise", "join"]
+__all__ = [
+    "SECONDS_TO_WAIT",
+    "OwnLanes",
+    "OwnNoise",
+    "OwnProbes",
+    "Share",
+    "WholeNoise",
+    "join",
+    "own_device",
+]
 
 SECONDS_TO_WAIT = 600.0
 """How long a process waits for another before it gives up."""
@@ -73,10 +83,35 @@ def join() -> Share:
                 "no other processes: expected a start by `torchrun --nproc-per-node N script.py`, "
                 "or torch.distributed.init_process_group() before"
             )
-        dist.init_process_group(timeout=timedelta(seconds=SECONDS_TO_WAIT))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(dist.get_node_local_rank(fallback_rank=0))
+        # Seeds travel between CPUs, also where weights are on GPUs.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=SECONDS_TO_WAIT))
     return Share(dist.get_rank(), dist.get_world_size())
+
+
+def own_device(device: torch.device | str) -> torch.device | str:
+    """This process's own GPU, for "cuda", and for "auto" where there is one for each.
+
+    Args:
+        device: As :class:`~nodepert.agents.NodePerturbation` takes it.
+
+    Raises:
+        ConfigError: "cuda", with fewer GPUs on this machine than processes.
+    """
+    if device not in ("auto", "cuda"):
+        return device
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", dist.get_world_size()))
+    gpus = torch.cuda.device_count()
+    if gpus >= processes:
+        own = torch.device("cuda", dist.get_node_local_rank(fallback_rank=0))
+        torch.cuda.set_device(own)
+        return own
+    if device == "cuda":
+        raise ConfigError(
+            f"device='cuda': {gpus} GPUs for {processes} processes on this machine; expected one "
+            "for each process, or device='cpu'"
+        )
+    return "cpu"
 
 
 class OwnLanes(PairedLanes):

@@ -1,13 +1,14 @@
 """Wall-clock per image: the agent on MNIST-v0 beside a plain torch loop with the true gradient.
 
-    python examples/benchmarks/training_speed.py [--batch-sizes 64 1024] [--device cuda] [--quick]
+    python examples/benchmarks/training_speed.py [--batch-sizes 64 1024] [--quick]
+    python examples/benchmarks/training_speed.py --device cuda [--net-arch 4096 4096]
 
 The plain loop is nn.Linear, autograd and the squared error, on one thread. Two comparisons: from
 the scalar reward alone, 784-256-128-10 ReLU with Adam, where the agent pays for one or two env
 steps an image, probes, feedback learning and logs; and the paper's figure 2, 784-50-20-10 sigmoid
 with SGD and batches of 32, where the gradient is given to the agent, too. DelayedXOR-v0 stands
 alone: there the table is of env steps, with 20, 64 and 256 contexts. Each repeat times all sides,
-one after the other; the table has medians over repeats.
+one after the other; the table has medians over repeats. On a GPU, memory is the GPU's.
 """
 
 from __future__ import annotations
@@ -109,11 +110,13 @@ Sides = dict[str, Callable[[], PlainLoop | Agent]]
 """By name, what makes each; the first is what the others are divided by."""
 
 
-def scalar_sides(batch_size: int, device: str) -> Sides:
+def scalar_sides(net_arch: tuple[int, ...], batch_size: int, device: str) -> Sides:
     """Of the comparison from the scalar reward."""
     adam, fused = partial(torch.optim.Adam, lr=1e-3), partial(torch.optim.Adam, lr=1e-3, fused=True)
-    plain = partial(PlainLoop, batch_size, (784, 256, 128, 10), nn.ReLU, device=device)
-    agent = partial(Agent, gym.make("MNIST-v0"), batch_size=batch_size, device=device)
+    plain = partial(PlainLoop, batch_size, (784, *net_arch, 10), nn.ReLU, device=device)
+    agent = partial(
+        Agent, gym.make("MNIST-v0"), batch_size=batch_size, net_arch=net_arch, device=device
+    )
     one_point = partial(agent, credit="one_point", probe_std=3)
     return {
         "plain loop": partial(plain, adam),
@@ -160,6 +163,16 @@ def train_one(make: Callable[[], PlainLoop | Agent], images: int) -> None:
     make().train(images)
 
 
+def peak_memory(make: Callable[[], PlainLoop | Agent], images: int, device: str) -> float:
+    """MB that making and training one side takes at most."""
+    if device == "cpu":
+        return with_peak_memory(train_one, make, images)[1]
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.memory_allocated()
+    train_one(make, images)
+    return (torch.cuda.max_memory_allocated() - before) / 1e6
+
+
 def measure(sides: dict[str, Any], repeats: int, images: int) -> dict[str, list[float]]:
     """Microseconds an image, of each side in each repeat."""
     times: dict[str, list[float]] = {name: [] for name in sides}
@@ -180,20 +193,30 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[64, 1024])
+    parser.add_argument(
+        "--net-arch", type=int, nargs="+", default=[256, 128], help="of the first comparison"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda, of all sides")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/training_speed"))
+    parser.add_argument("--only", choices=["scalar", "figure2", "xor"], nargs="+", help="of these")
+    parser.add_argument("--repeats", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="two short repeats")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    repeats, updates = (2, 5) if arguments.quick else (11, 200)
+    repeats, updates = (2, 5) if arguments.quick else (arguments.repeats, 200)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []
     MNIST()  # loads the images, which all sides share
-    comparisons = [(size, scalar_sides) for size in arguments.batch_sizes]
-    comparisons += [(32, figure2_sides), *((size, xor_sides) for size in (20, 64, 256))]
+    scalar = partial(scalar_sides, tuple(arguments.net_arch))
+    by_name = {
+        "scalar": [(size, scalar) for size in arguments.batch_sizes],
+        "figure2": [(32, figure2_sides)],
+        "xor": [(size, xor_sides) for size in (20, 64, 256)],
+    }
+    comparisons = [pair for name in arguments.only or by_name for pair in by_name[name]]
     # Before the rest: torch's autograd does not work in a process forked after its first use.
     peaks = {
-        (batch_size, name): with_peak_memory(train_one, make, 10 * batch_size)[1]
+        (batch_size, name): peak_memory(make, 10 * batch_size, arguments.device)
         for batch_size, sides in comparisons
         for name, make in sides(batch_size, arguments.device).items()
     }

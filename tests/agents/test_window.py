@@ -72,7 +72,7 @@ def test_probes_that_happen_to_be_tiny_are_no_divergence():
     centre = torch.tensor([[0.7], [-3.0]])
     tried = (centre[:, None] + torch.tensor([[0.0], [1e-9]])).clone()
     assert torch.equal(tried[:, 1], centre)
-    check_usable(centre, tried, OneSidedProbes(1, 0.1), lanes)
+    check_usable(tried, OneSidedProbes(1, 0.1), lanes)
     huge = torch.tensor([[0.7], [1e7]])
     with pytest.raises(NonFiniteError, match=r"lane 2 is not finite.*lost in rounding"):
-        check_usable(huge, huge[:, None].expand(2, 2, 1), OneSidedProbes(1, 0.1), lanes)
+        check_usable(huge[:, None].expand(2, 2, 1), OneSidedProbes(1, 0.1), lanes)

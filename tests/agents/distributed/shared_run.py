@@ -1,4 +1,7 @@
-"""A script for torchrun: processes share runs, and the first compares them with one process's."""
+"""A script for torchrun: processes share runs, and the first compares them with one process's.
+
+torchrun --nproc-per-node N shared_run.py FOLDER DEVICE
+"""
 
 import json
 import pathlib
@@ -35,6 +38,7 @@ REFUSED = {
     "batch_size=7": {"batch_size": 7},
     "memory": {"error_model": True},
     "credit='score'": {"credit": "score"},
+    "device='cuda'": {"device": "cuda"},
 }
 
 
@@ -44,7 +48,7 @@ def weights(model):
 
 def compare(arguments, steps, options):
     """How far a shared run is from one process's, and how far that one learned."""
-    options = {"batch_size": 8, "device": "cpu", **options}
+    options = {"batch_size": 8, "device": sys.argv[2], **options}
     shared = DistributedNodePerturbation(*arguments, seed=5, **options)
     start = weights(shared)
     shared.learn(steps)
@@ -52,7 +56,7 @@ def compare(arguments, steps, options):
     assert shared.num_timesteps == alone.num_timesteps == steps
     ends = [torch.empty_like(start) for _ in range(dist.get_world_size())]
     dist.all_gather(ends, weights(shared))
-    assert torch.equal(*ends)
+    assert all(torch.equal(ends[0], end) for end in ends)
     return {
         "difference": float((weights(shared) - weights(alone)).abs().max()),
         "learned": float((weights(alone) - start).abs().max()),
@@ -62,7 +66,7 @@ def compare(arguments, steps, options):
 def refused(options):
     """The error's message."""
     try:
-        DistributedNodePerturbation("MlpPolicy", "DelayedXOR-v0", **{"seed": 0, **options})
+        DistributedNodePerturbation("MlpPolicy", "DelayedXOR-v0", seed=0, **options)
     except ConfigError as error:
         return str(error)
     return ""

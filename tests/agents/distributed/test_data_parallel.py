@@ -20,7 +20,7 @@ def left(tmp_path_factory):
     out = tmp_path_factory.mktemp("shared")
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*torchrun, "--standalone", str(SCRIPT), str(out)],
+        [*torchrun, "--standalone", str(SCRIPT), str(out), "cpu"],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -42,7 +42,7 @@ def test_equals_one_process_up_to_the_order_of_sums(found, name):
     assert found[name]["difference"] < 1e-6
 
 
-@pytest.mark.parametrize("name", ["batch_size=7", "memory", "credit='score'"])
+@pytest.mark.parametrize("name", ["batch_size=7", "memory", "credit='score'", "device='cuda'"])
 def test_what_can_not_be_shared_is_refused(found, name):
     message = {"memory": "error_model.*learned from one process's lanes"}.get(name, name)
     with pytest.raises(ConfigError, match=message):

@@ -142,7 +142,8 @@ def test_a_restarted_lane_ends_its_episode_and_disturbs_no_other(how, tmp_path):
                 np.testing.assert_array_equal(one[others], other[others])
             assert np.isfinite(shown).all()
             if step == AT:
-                [warning] = caught
+                # Python 3.12 has a DeprecationWarning where a process with threads is forked.
+                [warning] = [one for one in caught if one.category is UserWarning]
                 assert "lane 2 failed at vector step 3" in str(warning.message)
                 assert "restarted (1 of 1)" in str(warning.message)
                 assert (rewards[BROKEN], terminated[BROKEN], truncated[BROKEN]) == (0, False, True)
