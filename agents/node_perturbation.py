@@ -87,6 +87,8 @@ class NodePerturbation(BaseAlgorithm):
         "MultiInputPolicy": MlpPolicy,  # as Stable-Baselines3 calls it where observations are dicts
     }
     policy: FeedbackPolicy
+    leads = True
+    """Whether this process writes and reports; of those that share a run, only the first does."""
     optimizer: torch.optim.Optimizer
     feedback_optimizer: torch.optim.Optimizer | None = None
 
@@ -468,6 +470,18 @@ class NodePerturbation(BaseAlgorithm):
         """
         write_archive(path, *to_parts(self))
 
+    def save_run(self, path: FilePath) -> None:
+        """Writes what a run goes on from: :meth:`save`, with the lanes of all who share the run.
+
+        Args:
+            path: As for :meth:`save`. Where processes share a run, all call this at once.
+        """
+        self.save(path)
+
+    def anywhere(self, flag: bool) -> bool:
+        """Whether something is so in any of the processes that share the run; all ask at once."""
+        return flag
+
     @classmethod
     def load(
         cls: type[Self],
@@ -534,8 +548,26 @@ class NodePerturbation(BaseAlgorithm):
             model.trained_on = tuple(document["trained_on"])
         check_policy(model, tensors)
         model._setup_model()
+        if not force_reset:
+            document, tensors = model._own_part(document, tensors)
         restore(model, document, {k: v.to(model.device) for k, v in tensors.items()}, force_reset)
         return model
+
+    def _own_part(
+        self, document: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        """Of a file, what this process goes on from.
+
+        Raises:
+            ConfigError: It is of a run that processes share.
+        """
+        processes = document.get("processes", 1)
+        if processes != 1:
+            raise ConfigError(
+                f"force_reset=False: the file has the lanes of {processes} processes; expected as "
+                "many, started by torchrun, or force_reset=True to start new episodes"
+            )
+        return document, tensors
 
     def set_parameters(
         self,

@@ -19,7 +19,7 @@ from nodepert.agents.files.checkpoints import Checkpoints, newest_checkpoint
 from nodepert.agents.files.model_file import is_exact
 from nodepert.agents.node_perturbation import NodePerturbation
 
-__all__ = ["learn"]
+__all__ = ["follow", "learn"]
 
 MOST_ROLLBACKS = 5
 
@@ -52,8 +52,8 @@ def learn(
         RunError: Another file can't be written.
         SystemExit: A signal ended training; the model was saved.
     """
-    every = arguments.checkpoint_every or max(arguments.steps // 20, 1)
-    checkpoints = Checkpoints(folder.checkpoints, every, new_episodes=arguments.checkpoint_resets)
+    checkpoints = make_checkpoints(arguments, folder)
+    shared = dist.is_torchelastic_launched()
     outputs: list[KVWriter] = [progress]
     if arguments.tensorboard:
         outputs.append(TensorBoardOutputFormat(str(folder.path)))
@@ -63,15 +63,14 @@ def learn(
             # In this order: what diverges is neither scored nor saved, and a score is in the log
             # before the checkpoint that counts on it.
             callbacks = [DivergenceGuard(), evaluations, checkpoints, stop]
-            if dist.is_torchelastic_launched():  # one process can't stop or go back by itself
-                callbacks = [evaluations]
             learn_with_rollbacks(model, arguments, folder, callbacks)
     except BaseException as error:
         go_on = f"To go on: {command(arguments, folder)}"
         if model._n_updates == 0:
             folder.discard()
             go_on = "Nothing was learned yet"
-        if isinstance(error, LaneError) and model._n_updates > 0:
+        # Other processes that share the run wait elsewhere: the last checkpoint must do.
+        if isinstance(error, LaneError) and model._n_updates > 0 and not shared:
             model.save(folder.model)
             checkpoints.save()
             raise LaneError(
@@ -87,12 +86,35 @@ def learn(
     finally:
         model.logger.close()
     if stop.stopped:
-        assert stop.received is not None
         path = newest_checkpoint(folder.checkpoints).path
         print(f"\nnodepert: stopped, saved {path}\n"
               f"To go on{'' if is_exact(path) else ', in new episodes'}: "
               f"{command(arguments, folder)}", file=sys.stderr)  # fmt: skip
-        sys.exit(128 + stop.received)
+        sys.exit(stop.exit_code)
+
+
+def follow(model: NodePerturbation, arguments: TrainArguments, folder: RunFolder) -> None:
+    """Trains in a process that shares the run of another, which scores, writes and reports.
+
+    Raises:
+        SystemExit: A signal ended training.
+    """
+    checkpoints = make_checkpoints(arguments, folder)
+    with StopOnSignal(checkpoints, says=False) as stop:
+        model.learn(
+            max(arguments.steps - model.num_timesteps, 0),
+            [checkpoints, stop],
+            log_interval=None,
+            reset_num_timesteps=False,
+        )
+    if stop.stopped:
+        sys.exit(stop.exit_code)
+
+
+def make_checkpoints(arguments: TrainArguments, folder: RunFolder) -> Checkpoints:
+    """Twenty in a run, where nothing else was asked for."""
+    every = arguments.checkpoint_every or max(arguments.steps // 20, 1)
+    return Checkpoints(folder.checkpoints, every, new_episodes=arguments.checkpoint_resets)
 
 
 def learn_with_rollbacks(

@@ -7,10 +7,14 @@ import signal
 import sys
 import threading
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, cast
 
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nodepert.agents.files.checkpoints import Checkpoints
+
+if TYPE_CHECKING:
+    from nodepert.agents.node_perturbation import NodePerturbation
 
 __all__ = ["StopOnSignal"]
 
@@ -20,17 +24,21 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class StopOnSignal(BaseCallback):
     """Within a ``with``, the first signal ends training after the update; a second one at once.
 
+    Of processes that share a run, all end after the same update.
+
     Args:
         checkpoints: Save where training ends.
+        says: Tell the user that the signal has come.
 
     Attributes:
-        received: The first signal, or None.
-        stopped: Whether it ended training.
+        received: The first signal that came to this process, or None.
+        stopped: Whether one ended training.
     """
 
-    def __init__(self, checkpoints: Checkpoints) -> None:
+    def __init__(self, checkpoints: Checkpoints, says: bool = True) -> None:
         super().__init__()
         self.checkpoints = checkpoints
+        self.says = says
         self.received: signal.Signals | None = None
         self.stopped = False
 
@@ -55,16 +63,23 @@ class StopOnSignal(BaseCallback):
             said = (
                 f"\nnodepert: {self.received.name}: finishing the update; again to stop at once\n"
             )
-            os.write(2, said.encode())  # print may be what was interrupted
+            if self.says:
+                os.write(2, said.encode())  # print may be what was interrupted
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
         else:
             sys.exit(128 + number)
 
     def _on_rollout_start(self) -> None:
-        if self.received is not None:
+        model = cast("NodePerturbation", self.model)
+        if model.anywhere(self.received is not None):
             self.checkpoints.act()
             self.stopped = True
+
+    @property
+    def exit_code(self) -> int:
+        """Of the command, by convention."""
+        return 128 + (self.received or signal.SIGTERM)
 
     def _on_step(self) -> bool:
         # The first step of the next window is for nothing: only here can a callback end training.

@@ -6,6 +6,8 @@ import os
 import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,7 +15,7 @@ import torch.distributed as dist
 
 from nodepert.agents.cli.arguments import make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.evaluations import Evaluations
-from nodepert.agents.cli.learning import learn
+from nodepert.agents.cli.learning import follow, learn
 from nodepert.agents.cli.progress import ProgressFile
 from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.cli.train_arguments import (
@@ -35,6 +37,18 @@ from nodepert.agents.versions import versions
 __all__ = ["resume", "train"]
 
 
+@contextmanager
+def joined() -> Iterator[None]:
+    """Leaves the processes that this one joins in the meantime, else torch aborts at the end."""
+    before = dist.is_initialized()
+    try:
+        yield
+    finally:
+        if dist.is_initialized() and not before:
+            dist.destroy_process_group()
+
+
+@joined()
 def train(arguments: TrainArguments) -> None:
     """Runs ``nodepert train ENV``.
 
@@ -43,10 +57,10 @@ def train(arguments: TrainArguments) -> None:
     """
     check(arguments)
     torch.set_num_threads(arguments.threads)
-    if not leads():  # the first of several processes evaluates, writes and reports
-        make_model(arguments).learn(arguments.steps, log_interval=None)
-        return
     folder = RunFolder(arguments.out)
+    if not leads():  # the first of several processes evaluates, writes and reports
+        follow(make_model(arguments), arguments, folder)
+        return
     folder.check_new(arguments.overwrite)
     model = make_model(arguments)
     print(describe(model, arguments))
@@ -55,6 +69,7 @@ def train(arguments: TrainArguments) -> None:
     carry_out(model, arguments, folder, None)
 
 
+@joined()
 def resume(words: ResumeArguments) -> None:
     """Runs ``nodepert train --resume DIR``.
 
@@ -62,8 +77,6 @@ def resume(words: ResumeArguments) -> None:
         ConfigError: There is no run in the folder that can be gone on with.
     """
     folder = RunFolder(words.resume)
-    if dist.is_torchelastic_launched():
-        raise ConfigError("--resume: runs of several processes have no checkpoints")
     arguments = arguments_from_json(folder.read_settings(), words.resume)
     if words.env != arguments.env and (words.env is not None or ":" in arguments.env):
         # No code is imported because a file says so.
@@ -73,11 +86,15 @@ def resume(words: ResumeArguments) -> None:
         )
     torch.set_num_threads(arguments.threads)
     if not any(folder.checkpoints.glob("*.zip")):
-        print("No checkpoint was written yet: starting from the beginning")
+        if leads():
+            print("No checkpoint was written yet: starting from the beginning")
         model, since = make_model(arguments), None
     else:
         model = load_newest(arguments, folder)
         since = model.num_timesteps
+    if not leads():
+        follow(model, arguments, folder)
+        return
     print(describe(model, arguments))
     carry_out(model, arguments, folder, since)
 
@@ -86,8 +103,7 @@ def make_model(arguments: TrainArguments) -> NodePerturbation:
     """The model before training; where torchrun has started several processes, a shared one."""
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
-    agent = DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
-    model = agent(
+    model = agent_class()(
         arguments.policy,
         env,
         arguments.config,
@@ -98,6 +114,11 @@ def make_model(arguments: TrainArguments) -> NodePerturbation:
     if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
         model.trained_on = (env.spec.id, env_kwargs)
     return model
+
+
+def agent_class() -> type[NodePerturbation]:
+    """The agent; where torchrun has started several processes, the one that shares a run."""
+    return DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
 
 
 def leads() -> bool:
@@ -112,14 +133,16 @@ def load_newest(arguments: TrainArguments, folder: RunFolder) -> NodePerturbatio
         CheckpointError: None can be read.
     """
     found = newest_checkpoint(folder.checkpoints)
-    for damaged in found.damaged:
+    for damaged in found.damaged if leads() else ():
         print(f"nodepert: {damaged}", file=sys.stderr)
     env_kwargs = parse_env_kwargs(arguments.env_kwarg)
     env = make_env(arguments.env, env_kwargs)
     exact = is_exact(found.path)
-    model = NodePerturbation.load(found.path, env, device=arguments.device, force_reset=not exact)
+    model = agent_class().load(found.path, env, device=arguments.device, force_reset=not exact)
     if env.spec is not None:
         model.trained_on = (env.spec.id, env_kwargs)
+    if not leads():
+        return model
     print(f"Going on from {found.path}")
     if not exact and not arguments.checkpoint_resets and model.config.credit != "episode":
         print(

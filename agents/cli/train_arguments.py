@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import torch
+import torch.distributed as dist
 import tyro
 
 from nodepert.agents.cli.arguments import Pairs
@@ -119,6 +120,11 @@ def check(arguments: TrainArguments) -> None:
     if not 0 < arguments.rollback_factor <= 1:
         raise ConfigError(
             f"--rollback-factor {arguments.rollback_factor}: expected a number above 0, at most 1"
+        )
+    if arguments.on_divergence == "rollback" and dist.is_torchelastic_launched():
+        raise ConfigError(
+            "--on-divergence rollback: one of several processes can't go back by itself; expected "
+            "stop under torchrun"
         )
     if arguments.device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("--device cuda: torch finds no such device here; expected cpu or auto")

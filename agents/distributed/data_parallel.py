@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,7 +19,9 @@ from nodepert.agents.distributed.share import (
     own_device,
 )
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.files.saving import FilePath
+from nodepert.agents.files.checkpoint import with_prefix, without_prefix
+from nodepert.agents.files.model_file import capture, to_parts
+from nodepert.agents.files.saving import FilePath, write_archive
 from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.vec_env import autoreset_mode
 from nodepert.agents.methods import METHODS, Probing
@@ -30,7 +32,8 @@ from nodepert.agents.statistics import RunningStatistics
 
 __all__ = ["DistributedNodePerturbation"]
 
-Self = TypeVar("Self", bound="DistributedNodePerturbation")
+PLACE = ("situation.", "env.")
+"""Tensors of a model file that say where the lanes stand."""
 
 
 class DistributedNodePerturbation(NodePerturbation):
@@ -47,8 +50,10 @@ class DistributedNodePerturbation(NodePerturbation):
     Only with ``credit`` paired, one_sided, one_point (whose losses are sent to all) or given, and
     where nothing but W and B is learned: no error model, replays, ``loss_ridge``, learned baseline,
     or running statistics. Callbacks run in all processes and must stop in all or none; logs are
-    those of the process's own lanes; ``save`` writes in the first process alone. A process that
-    waits ten minutes for another gives up, and torchrun then ends them all.
+    those of the process's own lanes. ``save`` writes in the first process alone, with its own
+    lanes; :class:`~nodepert.agents.Checkpoints` in each process write what as many processes go on
+    from, bit for bit. A process that waits ten minutes for another gives up, and torchrun then ends
+    them all.
 
     Args:
         policy: See :class:`~nodepert.agents.NodePerturbation`, as for all else.
@@ -75,6 +80,7 @@ class DistributedNodePerturbation(NodePerturbation):
         **kwargs: Any,
     ) -> None:
         self.share = join()
+        self.leads = self.share.rank == 0
         own = own_device(device)
         super().__init__(policy, env, config, seed=common_seed(seed), device=own, **kwargs)
 
@@ -132,19 +138,45 @@ class DistributedNodePerturbation(NodePerturbation):
 
         The file has the first process's lanes: to go on from it starts new episodes.
         """
-        if self.share.rank == 0:
+        if self.leads:
             super().save(path, *args, **kwargs)
 
-    @classmethod
-    def load(cls: type[Self], *args: Any, **kwargs: Any) -> Self:
-        """Reads a model, in each process; see :class:`~nodepert.agents.NodePerturbation`.
+    def save_run(self, path: FilePath) -> None:
+        """Writes the model with the lanes of all processes; each calls this, the first writes."""
+        own = (self._moment or capture(self)).tensors
+        # As arrays: torch's own pickles know no uint64.
+        place = {name: v.cpu().numpy() for name, v in own.items() if name.startswith(PLACE)}
+        parts: list[Any] = [None] * self.share.processes
+        dist.gather_object((place, self._context_seeds), parts if self.leads else None)
+        if not self.leads:
+            return
+        document, tensors = to_parts(self)
+        document["processes"] = self.share.processes
+        document["context_seeds"] = [seed for _, seeds in parts for seed in seeds or ()] or None
+        for rank, (place, _) in enumerate(parts[1:], start=1):
+            arrays = {name: torch.from_numpy(values) for name, values in place.items()}
+            tensors.update(with_prefix(f"process{rank}", arrays))
+        write_archive(path, document, tensors)
 
-        Raises:
-            ConfigError: ``force_reset=False``: a file has the lanes of one process.
-        """
-        if not kwargs.get("force_reset", True):
-            raise ConfigError("force_reset=False: expected True in several processes")
-        return super().load(*args, **kwargs)
+    def anywhere(self, flag: bool) -> bool:
+        """See :class:`~nodepert.agents.NodePerturbation`."""
+        return self.share.any(flag)
+
+    def _own_part(
+        self, document: dict[str, Any], tensors: dict[str, torch.Tensor]
+    ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+        rank, processes = self.share.rank, self.share.processes
+        saved = document.get("processes", 1)
+        if saved != processes:
+            raise ConfigError(
+                f"force_reset=False: the file has the lanes of {saved} processes, here are "
+                f"{processes}; expected as many, or force_reset=True to start new episodes"
+            )
+        if rank > 0:
+            common = {name: v for name, v in tensors.items() if not name.startswith(PLACE)}
+            tensors = {**common, **without_prefix(f"process{rank}", tensors)}
+        seeds = document["context_seeds"]
+        return {**document, "context_seeds": seeds and self.share.own(seeds)}, tensors
 
 
 def common_seed(seed: int | None) -> int:

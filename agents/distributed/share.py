@@ -62,6 +62,12 @@ class Share:
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
 
+    def any(self, flag: bool) -> bool:
+        """Whether something is so in any process."""
+        told = torch.tensor([int(flag)])
+        dist.all_reduce(told, dist.ReduceOp.MAX)
+        return bool(told)
+
     def average(self, tensors: Sequence[Tensor]) -> None:
         """Puts the mean over all processes in their place; one message for all tensors."""
         flat = torch.cat([tensor.flatten() for tensor in tensors])

@@ -23,7 +23,8 @@ PREFIX, SUFFIX = "checkpoint_", "_steps.zip"
 class Checkpoints(Periodic):
     """Saves the model every so many env steps, between two updates, and keeps the newest files.
 
-    The first is written when training starts.
+    The first is written when training starts. Where processes share a run, each has this callback
+    and the first one writes, for all.
 
     A file is ``checkpoint_120000_steps.zip``, which ``NodePerturbation.load`` reads; it holds all
     that the run's future depends on, with a checksum, and is there as a whole or not at all. To go
@@ -60,6 +61,14 @@ class Checkpoints(Periodic):
 
     def _on_training_start(self) -> None:
         super()._on_training_start()
+        model = cast("NodePerturbation", self.model)
+        if model.leads:
+            self._tidy()
+        if model.anywhere(model.leads and not self.path.exists()):
+            self.act()
+
+    def _tidy(self) -> None:
+        """Removes what was half written; see :class:`Checkpoints` for what it raises."""
         remove_leftovers(self.folder, f"{PREFIX}*{SUFFIX}")
         for path in files(self.folder):
             if steps_of(path) <= self.num_timesteps:
@@ -70,8 +79,6 @@ class Checkpoints(Periodic):
                     f"its own, or a model that was loaded from that file"
                 )
             path.unlink()
-        if not self.path.exists():
-            self.act()
 
     def act(self) -> None:
         """Saves the model as it is between two updates."""
@@ -92,8 +99,8 @@ class Checkpoints(Periodic):
         model, path = cast("NodePerturbation", self.model), self.path
         check_weights(model)
         try:
-            model.save(path)
-            for old in files(self.folder)[: -self.keep]:
+            model.save_run(path)
+            for old in files(self.folder)[: -self.keep] if model.leads else ():
                 old.unlink()
         except OSError as error:
             raise CheckpointError(

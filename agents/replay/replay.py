@@ -8,7 +8,8 @@ P is not given. In a few groups of contexts, the scouts, all have the same seed,
 and are probed along the same ξ: half of them around the prediction, half around a prediction that
 is moved by as much as the policy has moved since a stored probe. What this does to δ tells P, and
 how much of an old probe is to be believed at which distance (:class:`Curvature`). Where it is too
-little, as for losses without a useful curvature, a minibatch is left out.
+little, as for losses without a useful curvature, a minibatch is left out. Scouts tell, too, how
+much of δ is true where contexts are compared with each other (:attr:`Replay.reliability`).
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from nodepert.agents.window import Window
 __all__ = ["Replay"]
 
 SCOUTS = 1 / 8  # of the contexts
+REMEMBERED = 0.99  # of what was compared, an update
 LEAST_CORRELATION = 0.5  # of a minibatch that is learned from
 
 
@@ -44,6 +46,7 @@ class Replay(nn.Module):
     """
 
     moved: Tensor
+    compared: Tensor
 
     def __init__(
         self,
@@ -62,6 +65,8 @@ class Replay(nn.Module):
         self.curvature = Curvature(dim, length)
         # How far predictions were from those of stored probes, of the last minibatch.
         self.register_buffer("moved", torch.zeros(batch_size, dim))
+        # Σ of δ as others tell it · as scouts do, and of the former's square.
+        self.register_buffer("compared", torch.zeros(2, dtype=torch.float64))
 
     # Scouts ----------------------------------------------------------------------------------
 
@@ -120,8 +125,25 @@ class Replay(nn.Module):
         both[:, 1] = both[:, 0]
         changes = self.estimator.changes(straight)
         signs = told.new_tensor(self.estimator.scout_signs)[:, None]
-        changes[:scouts] = (signs * told[:, :, None]).flatten(0, 2)
+        known = signs * told[:, :, None]  # [G, 2, signs, K]
+        self._compare(changes[:scouts].view_as(known)[:, 0], known[:, 0])
+        changes[:scouts] = known.flatten(0, 2)
         return changes
+
+    def _compare(self, found: Tensor, known: Tensor) -> None:
+        """Takes in δ as all other contexts tell it, and as scouts do, both along the same ξ."""
+        self.compared.mul_(REMEMBERED).add_(
+            torch.stack([(found * known).sum(), found.square().sum()])
+        )
+
+    @property
+    def reliability(self) -> Tensor:
+        """How much of a δ is true, 0…1: the slope of the regression of scouts' on others'.
+
+        It is 1 where each context tells δ by itself, as pairs do.
+        """
+        both, found = self.compared
+        return (both / found.clamp(min=1e-300)).clamp(0.0, 1.0)
 
     def _told(self, losses: Tensor) -> Tensor:
         """δ along ξ at a and at a + Δ, by scouts alone, shape (G, 2, K)."""
@@ -170,7 +192,12 @@ class Replay(nn.Module):
             self.buffer.add({name: values[valid] for name, values in rows.items()})
 
     def minibatches(self, network: Network) -> Iterator[tuple[Step, Tensor]]:
-        """Up to R minibatches of stored contexts: what the network says now, and ê, (1, N, d)."""
+        """Up to R minibatches of stored contexts: what the network says now, and ê, (1, N, d).
+
+        Noise in a stored δ is the same each time that it comes back, and would be learned by heart:
+        ê counts by the square of what is true of it, once for δ itself and once for its repeats.
+        """
+        weight = self.reliability.square().to(network.forward_weights[0].dtype)
         for _ in range(self.count if self.buffer.count >= 4 * self.batch_size else 0):
             stored = self.buffer.draw(self.batch_size, self.generator)
             device = network.forward_weights[0].device
@@ -184,7 +211,7 @@ class Replay(nn.Module):
             if float(correlation.mean()) < LEAST_CORRELATION:
                 network.forget_calls()
                 continue
-            yield step, self.estimator.estimate(changes, probes)[None]
+            yield step, weight * self.estimator.estimate(changes, probes)[None]
 
 
 def scouting_groups(contexts: int, estimator: ProbeError) -> tuple[int, int]:

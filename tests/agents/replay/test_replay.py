@@ -291,6 +291,40 @@ def test_what_scouts_find_far_off_does_not_reach_the_others(kind):
     assert (found[others] - wanted[others]).abs().max() < 1
 
 
+@pytest.mark.parametrize(("kind", "differ", "expected"), [
+    (PairedProbes, 0.0, (1.0, 1.0)), (PairedProbes, 100.0, (1.0, 1.0)),
+    (OnePointProbes, 0.0, (0.9, 1.0)), (OnePointProbes, 2.0, (0.4, 0.6)),
+    (OnePointProbes, 100.0, (0.0, 0.01)),
+])  # fmt: skip
+def test_reliability_falls_with_what_contexts_differ_by(kind, differ, expected):
+    """Of δ = ξ·e, with one e of all contexts: its variance is ‖e‖² = 4."""
+    random, dim = generator(), 4
+    estimator = kind(1, 1.0)
+    replay = Replay(1, 64, 16, estimator, dim, 1.0, random)
+    error = torch.ones(dim, dtype=torch.float64)
+    for _ in range(200):
+        offsets, _ = replay.send_scouts(estimator.offsets(64, dim, random).double())
+        groups, size = scouting_groups(64, estimator)
+        own = differ * torch.randn(64, generator=random).double()
+        own[: groups * size] = own[: groups * size : size].repeat_interleave(size)
+        replay.changes(offsets, offsets @ error + own[:, None])
+    assert expected[0] <= float(replay.reliability) <= expected[1] + 1e-9
+
+
+def test_a_replay_counts_by_the_square_of_its_reliability():
+    model = make(replays=1, **ONE_POINT)
+    model.learn(1_000)
+    replay, network = model.method.learner.replay, model.policy.network
+
+    def replayed(both):
+        replay.compared.copy_(torch.tensor([both, 2.0]))
+        replay.generator.manual_seed(0)
+        [(_, error)] = replay.minibatches(network)
+        return error
+
+    torch.testing.assert_close(replayed(1.0), 0.25 * replayed(2.0))
+
+
 def test_replays_of_wide_predictions_stay_where_the_policy_is():
     """The loop of a policy that moves, scouts that go as far, and a batch that they disturb."""
     model = NodePerturbation(
