@@ -43,7 +43,9 @@ def markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def amount(env_steps: float) -> str:
-    """``"100 k"``, ``"1.2 M"``."""
+    """``"520"``, ``"100 k"``, ``"1.2 M"``."""
+    if env_steps < 1e3:
+        return f"{env_steps:g}"
     return f"{env_steps / 1e6:g} M" if env_steps >= 1e6 else f"{round(env_steps / 1e3)} k"
 
 
