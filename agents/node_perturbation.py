@@ -28,6 +28,7 @@ from nodepert.agents.files.model_file import (
     capture,
     check_document,
     config_from_json,
+    own_place,
     restore,
     running_statistics,
     to_parts,
@@ -561,13 +562,7 @@ class NodePerturbation(BaseAlgorithm):
         Raises:
             ConfigError: It is of a run that processes share.
         """
-        processes = document.get("processes", 1)
-        if processes != 1:
-            raise ConfigError(
-                f"force_reset=False: the file has the lanes of {processes} processes; expected as "
-                "many, started by torchrun, or force_reset=True to start new episodes"
-            )
-        return document, tensors
+        return document, own_place(document, tensors, rank=0, processes=1)
 
     def set_parameters(
         self,

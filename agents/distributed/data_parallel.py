@@ -19,8 +19,8 @@ from nodepert.agents.distributed.share import (
     own_device,
 )
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.files.checkpoint import with_prefix, without_prefix
-from nodepert.agents.files.model_file import capture, to_parts
+from nodepert.agents.files.checkpoint import with_prefix
+from nodepert.agents.files.model_file import PLACE, capture, own_place, to_parts
 from nodepert.agents.files.saving import FilePath, write_archive
 from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.vec_env import autoreset_mode
@@ -31,9 +31,6 @@ from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.statistics import RunningStatistics
 
 __all__ = ["DistributedNodePerturbation"]
-
-PLACE = ("situation.", "env.")
-"""Tensors of a model file that say where the lanes stand."""
 
 
 class DistributedNodePerturbation(NodePerturbation):
@@ -165,18 +162,9 @@ class DistributedNodePerturbation(NodePerturbation):
     def _own_part(
         self, document: dict[str, Any], tensors: dict[str, torch.Tensor]
     ) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-        rank, processes = self.share.rank, self.share.processes
-        saved = document.get("processes", 1)
-        if saved != processes:
-            raise ConfigError(
-                f"force_reset=False: the file has the lanes of {saved} processes, here are "
-                f"{processes}; expected as many, or force_reset=True to start new episodes"
-            )
-        if rank > 0:
-            common = {name: v for name, v in tensors.items() if not name.startswith(PLACE)}
-            tensors = {**common, **without_prefix(f"process{rank}", tensors)}
+        own = own_place(document, tensors, self.share.rank, self.share.processes)
         seeds = document["context_seeds"]
-        return {**document, "context_seeds": seeds and self.share.own(seeds)}, tensors
+        return {**document, "context_seeds": seeds and self.share.own(seeds)}, own
 
 
 def common_seed(seed: int | None) -> int:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation
 
 __all__ = [
+    "PLACE",
     "Moment",
     "capture",
     "check_document",
@@ -40,6 +41,7 @@ __all__ = [
     "config_to_json",
     "is_exact",
     "options_to_json",
+    "own_place",
     "restore",
     "running_statistics",
     "to_parts",
@@ -57,6 +59,8 @@ ENTRIES: dict[str, Any] = {
     "context_seeds": list | None,
     "counters": dict,
 }
+PLACE = ("situation.", "env.")
+"""Where the lanes stand: how the names of such tensors start."""
 OPTIONAL = ("state", "critic_state", "discounted")
 """Fields of a situation that only some models have."""
 COUNTERS = ("num_timesteps", "_n_updates", "_episode_num", "_total_timesteps")
@@ -167,6 +171,32 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
 def is_exact(path: FilePath) -> bool:
     """Whether a file holds the state of its environment, so that force_reset=False works."""
     return any(name.startswith("env.") for name in read_archive(path, "cpu")[1])
+
+
+def own_place(
+    document: dict[str, Any], tensors: dict[str, Tensor], rank: int, processes: int
+) -> dict[str, Tensor]:
+    """The tensors, with the place of one of the processes that share a run.
+
+    Args:
+        document: Of the file.
+        tensors: Likewise; the first process's place stands as that of a single one does.
+        rank: Which process goes on.
+        processes: How many there are.
+
+    Raises:
+        ConfigError: The file is of another number of processes.
+    """
+    saved = document.get("processes", 1)
+    if saved != processes:
+        raise ConfigError(
+            f"force_reset=False: the file has the lanes of {saved} processes, not of {processes}; "
+            "expected as many, started by torchrun, or force_reset=True to start new episodes"
+        )
+    if rank == 0:
+        return tensors
+    common = {name: values for name, values in tensors.items() if not name.startswith(PLACE)}
+    return {**common, **without_prefix(f"process{rank}", tensors)}
 
 
 def check_document(document: dict[str, Any], path: object) -> None:

@@ -332,7 +332,7 @@ def test_replays_of_wide_predictions_stay_where_the_policy_is():
         net_arch=(32,),
     )  # fmt: skip
     model.learn(3_200)
-    assert evaluate(model, "MNISTAutoencoder-v0", {}, split="validation").value < 0.5
+    assert evaluate(model, "MNISTAutoencoder-v0", {}, split="validation").value < 0.2
 
 
 def test_every_step_counts_and_scouts_take_none_of_their_own():
