@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-import torch.distributed as dist
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
 
 from nodepert.agents.cli.evaluations import Evaluations
+from nodepert.agents.cli.processes import are_several
 from nodepert.agents.cli.progress import ProgressFile
 from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.cli.stopping import StopOnSignal
@@ -53,7 +53,7 @@ def learn(
         SystemExit: A signal ended training; the model was saved.
     """
     checkpoints = make_checkpoints(arguments, folder)
-    shared = dist.is_torchelastic_launched()
+    shared = are_several()
     outputs: list[KVWriter] = [progress]
     if arguments.tensorboard:
         outputs.append(TensorBoardOutputFormat(str(folder.path)))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,6 +13,7 @@ import torch.distributed as dist
 from nodepert.agents.cli.arguments import make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.learning import follow, learn
+from nodepert.agents.cli.processes import agent_class, as_the_first_sees_it, joined, leads
 from nodepert.agents.cli.progress import ProgressFile
 from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.cli.train_arguments import (
@@ -25,7 +23,6 @@ from nodepert.agents.cli.train_arguments import (
     arguments_to_json,
     check,
 )
-from nodepert.agents.distributed import DistributedNodePerturbation
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.evaluation import Score
 from nodepert.agents.files.checkpoints import newest_checkpoint
@@ -35,17 +32,6 @@ from nodepert.agents.plots import plot_curve, read_curves
 from nodepert.agents.versions import versions
 
 __all__ = ["resume", "train"]
-
-
-@contextmanager
-def joined() -> Iterator[None]:
-    """Leaves the processes that this one joins in the meantime, else torch aborts at the end."""
-    before = dist.is_initialized()
-    try:
-        yield
-    finally:
-        if dist.is_initialized() and not before:
-            dist.destroy_process_group()
 
 
 @joined()
@@ -77,21 +63,22 @@ def resume(words: ResumeArguments) -> None:
         ConfigError: There is no run in the folder that can be gone on with.
     """
     folder = RunFolder(words.resume)
-    arguments = arguments_from_json(folder.read_settings(), words.resume)
-    if words.env != arguments.env and (words.env is not None or ":" in arguments.env):
-        # No code is imported because a file says so.
-        raise ConfigError(
-            f"--resume {folder.path}: the run is on {arguments.env}; go on with: "
-            f"nodepert train {arguments.env} --resume {folder.path}"
-        )
-    torch.set_num_threads(arguments.threads)
-    if not any(folder.checkpoints.glob("*.zip")):
-        if leads():
-            print("No checkpoint was written yet: starting from the beginning")
-        model, since = make_model(arguments), None
-    else:
-        model = load_newest(arguments, folder)
-        since = model.num_timesteps
+    with as_the_first_sees_it(folder) as read:
+        arguments = arguments_from_json(read.read_settings(), words.resume)
+        if words.env != arguments.env and (words.env is not None or ":" in arguments.env):
+            # No code is imported because a file says so.
+            raise ConfigError(
+                f"--resume {folder.path}: the run is on {arguments.env}; go on with: "
+                f"nodepert train {arguments.env} --resume {folder.path}"
+            )
+        torch.set_num_threads(arguments.threads)
+        if any(read.checkpoints.glob("*.zip")):
+            model = load_newest(arguments, read)
+            since: int | None = model.num_timesteps
+        else:
+            if leads():
+                print("No checkpoint was written yet: starting from the beginning")
+            model, since = make_model(arguments), None
     if not leads():
         follow(model, arguments, folder)
         return
@@ -114,16 +101,6 @@ def make_model(arguments: TrainArguments) -> NodePerturbation:
     if env.spec is not None:  # always: so that the file has what only gymnasium.make takes, too
         model.trained_on = (env.spec.id, env_kwargs)
     return model
-
-
-def agent_class() -> type[NodePerturbation]:
-    """The agent; where torchrun has started several processes, the one that shares a run."""
-    return DistributedNodePerturbation if dist.is_torchelastic_launched() else NodePerturbation
-
-
-def leads() -> bool:
-    """Whether this is the only process, or the first that torchrun has started."""
-    return not dist.is_torchelastic_launched() or int(os.environ["RANK"]) == 0
 
 
 def load_newest(arguments: TrainArguments, folder: RunFolder) -> NodePerturbation:

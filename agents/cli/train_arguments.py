@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.distributed as dist
 import tyro
 
 from nodepert.agents.cli.arguments import Pairs
+from nodepert.agents.cli.processes import are_several
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, FileFormatError
 from nodepert.agents.files.model_file import config_from_json, config_to_json
@@ -121,7 +121,7 @@ def check(arguments: TrainArguments) -> None:
         raise ConfigError(
             f"--rollback-factor {arguments.rollback_factor}: expected a number above 0, at most 1"
         )
-    if arguments.on_divergence == "rollback" and dist.is_torchelastic_launched():
+    if arguments.on_divergence == "rollback" and are_several():
         raise ConfigError(
             "--on-divergence rollback: one of several processes can't go back by itself; expected "
             "stop under torchrun"

@@ -5,9 +5,10 @@
 
 The task is MNIST-v0 with discrete actions: the reward says whether the digit named was right, and
 not which it was. All agents have a network of 256 and 128 ReLU units and anneal their step size
-over the budget. Settings of ours and of DQN come from searches of equal size on the validation
-split, which training then leaves out; scores are of the test split. Rows that are in the CSV
-already are not run again. A run stops after 30 minutes; its row says after how many env steps.
+over the budget. Settings of each come from searches of equal size on the validation split, which
+training then leaves out, at an agent's middle budget; scores are of the test split. Rows that are
+in the CSV already are not run again. A run stops after 30 minutes; its row says after how many env
+steps.
 """
 
 from __future__ import annotations
@@ -40,35 +41,55 @@ RESULTS = pathlib.Path(__file__).parent / "results"
 NET = [256, 128]
 MINUTES = 30
 MAIN_BUDGET = 200_000
-BUDGETS = (50_000, 100_000, MAIN_BUDGET)
-SEARCH_BUDGET = MAIN_BUDGET
+BUDGETS = (33_000, 66_000, 100_000, MAIN_BUDGET)
+SEARCH_BUDGET = 100_000
+PPO_BUDGETS = (MAIN_BUDGET, 400_000, 1_200_000)
+PPO_SEARCH_BUDGET = 400_000
 
 Setting = dict[str, float]
 
 
-def decayed(setting: Setting) -> list[Setting]:
-    """The same with weight decay."""
-    return [{**setting, "weight_decay": decay} for decay in (0.2, 0.5)]
+def varied(base: Setting, *changes: Setting) -> list[Setting]:
+    """A setting with each of the changes made to it."""
+    return [base | change for change in changes]
 
 
+def grid(base: Setting, name: str, values: tuple[float, ...], decays: tuple[float, ...]
+         ) -> list[Setting]:  # fmt: skip
+    """A setting with all pairs of a value and a weight decay."""
+    changes = [{name: value, "weight_decay": decay} for value in values for decay in decays]
+    return varied(base, *changes)
+
+
+OURS_BASE = {"learning_rate": 1e-3, "gradient_steps": 20, "temperature": 0.2, "weight_decay": 0.4}
 OURS: list[Setting] = [
-    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.1},
-    {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.1},
-    {"learning_rate": 1e-3, "gradient_steps": 5, "temperature": 0.2},
-    {"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.2},
-    *decayed({"learning_rate": 1e-3, "gradient_steps": 10, "temperature": 0.2}),
+    *grid(OURS_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.4)),
+    *varied(
+        OURS_BASE,
+        {"temperature": 0.1},
+        {"learning_rate": 5e-4},
+        {"learning_rate": 2e-3},
+        {"weight_decay": 0.0},
+    ),
 ]
+DQN_BASE = {
+    "learning_rate": 1e-3, "gradient_steps": 20, "exploration_final_eps": 0.05, "weight_decay": 0.2
+}  # fmt: skip
 DQNS: list[Setting] = [
-    {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
-    {"learning_rate": 2e-3, "gradient_steps": 5, "exploration_final_eps": 0.05},
-    {"learning_rate": 1e-3, "gradient_steps": 10, "exploration_final_eps": 0.05},
-    {"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.02},
-    *decayed({"learning_rate": 1e-3, "gradient_steps": 5, "exploration_final_eps": 0.05}),
+    *grid(DQN_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
+    *varied(
+        DQN_BASE,
+        {"exploration_final_eps": 0.02},
+        {"learning_rate": 5e-4},
+        {"learning_rate": 2e-3},
+        {"weight_decay": 0.0},
+    ),
 ]
+PPO_BASE = {"learning_rate": 1e-3, "n_epochs": 10, "weight_decay": 0.2, "ent_coef": 0.0}
 PPOS: list[Setting] = [
-    {"learning_rate": 1e-3},
-    {"learning_rate": 2e-3},
-    *decayed({"learning_rate": 1e-3}),
+    *grid(PPO_BASE, "n_epochs", (5, 10, 20), (0.0, 0.2)),
+    *grid(PPO_BASE, "learning_rate", (5e-4, 2e-3), (0.0, 0.2)),
+    *grid(PPO_BASE, "ent_coef", (0.01,), (0.0, 0.2)),
 ]
 
 
@@ -113,10 +134,10 @@ def dqn(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
 
 
 def ppo(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
-    """Rollouts of 8 steps in 256 lanes, learned from ten times."""
+    """Rollouts of 8 steps in 256 lanes."""
     return PPO(
-        "MlpPolicy", lanes(256, search), n_steps=8, batch_size=256, n_epochs=10, seed=seed,
-        device="cpu", **as_arguments(setting, net_arch=NET, activation_fn=torch.nn.ReLU),
+        "MlpPolicy", lanes(256, search), n_steps=8, batch_size=256, seed=seed, device="cpu",
+        **as_arguments(setting, net_arch=NET, activation_fn=torch.nn.ReLU),
     )  # fmt: skip
 
 
@@ -128,16 +149,18 @@ class Agent:
     budgets: tuple[int, ...]
     settings: list[Setting]
     """What --search tries; the first one where nothing was searched."""
+    search_budget: int
     searched_as: str
     """Whose search settles the setting."""
 
 
 AGENTS = {
-    "value, response": Agent(ours("response"), BUDGETS, OURS, "value, response"),
-    "value, backprop": Agent(ours("backprop"), BUDGETS, OURS, "value, response"),
-    "value, fixed": Agent(ours("fixed"), BUDGETS, OURS, "value, response"),
-    "PPO": Agent(ppo, (MAIN_BUDGET, 400_000, 1_200_000), PPOS, "PPO"),
-    "DQN": Agent(dqn, BUDGETS, DQNS, "DQN"),
+    **{
+        f"value, {rule}": Agent(ours(rule), BUDGETS, OURS, SEARCH_BUDGET, "value, response")
+        for rule in ("response", "backprop", "fixed")
+    },
+    "PPO": Agent(ppo, PPO_BUDGETS, PPOS, PPO_SEARCH_BUDGET, "PPO"),
+    "DQN": Agent(dqn, BUDGETS, DQNS, SEARCH_BUDGET, "DQN"),
 }
 
 
@@ -165,7 +188,7 @@ def chosen(name: str) -> str:
     found = {
         row.setting: result["value"]
         for row, result in read_results(RESULTS / "value_mode_search.csv").items()
-        if row.agent == agent.searched_as and row.budget == SEARCH_BUDGET
+        if row.agent == agent.searched_as and row.budget == agent.search_budget
     }
     return min(found, key=lambda setting: found[setting]) if found else as_text(agent.settings[0])
 
@@ -206,10 +229,9 @@ def planned(search: bool, seeds: list[int], quick: bool) -> list[Run]:
     if search:
         searched = [(name, a) for name, a in AGENTS.items() if name == a.searched_as]
         return [
-            Run(name, SEARCH_BUDGET, as_text(setting), seed)
+            Run(name, agent.search_budget, as_text(setting), seed)
             for seed in seeds
             for name, agent in searched
-            if len(agent.settings) > 1
             for setting in agent.settings
         ]
     rows = [

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,20 +16,21 @@ from nodepert.agents import NodePerturbation
 from nodepert.agents.cli import main
 
 SCRIPT = pathlib.Path(__file__).with_name("shared_checkpoints.py")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ONE_MACHINE = ["--nproc-per-node", "2", "--standalone"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def start(*words):
-    return subprocess.Popen([*TORCHRUN, *map(str, words)], env=ENVIRONMENT, text=True,
+def start(*words, cwd=None):
+    return subprocess.Popen([*TORCHRUN, *map(str, words)], env=ENVIRONMENT, text=True, cwd=cwd,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
 
 
 def test_a_killed_process_costs_nothing_but_time(tmp_path):
-    dying = start(SCRIPT, tmp_path, "dies")
+    dying = start(*ONE_MACHINE, SCRIPT, tmp_path, "dies")
     _, err = dying.communicate(timeout=120)
     assert dying.returncode != 0, err
-    going_on = start(SCRIPT, tmp_path, "goes_on")
+    going_on = start(*ONE_MACHINE, SCRIPT, tmp_path, "goes_on")
     _, err = going_on.communicate(timeout=120)
     assert going_on.returncode == 0, err
     found = json.loads((tmp_path / "found.json").read_text())
@@ -37,21 +39,38 @@ def test_a_killed_process_costs_nothing_but_time(tmp_path):
     assert re.search("force_reset=False: the file has the lanes of 2 processes", found["alone"])
 
 
-def test_the_command_line_stops_all_and_resumes_all(tmp_path):
-    out = tmp_path / "run"
+def machines(folders, *words):
+    """The same command on two machines, each with its own folder: nothing is shared but a port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    several = ["--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", port]
+    return [
+        start(*several, "--node-rank", rank, *words, cwd=folder)
+        for rank, folder in enumerate(folders)
+    ]
+
+
+def test_two_machines_stop_together_and_resume_together(tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        folder.mkdir()
+    out = folders[0] / "run"
     train = ["--no-python", pathlib.Path(sys.executable).with_name("nodepert"), "train"]
-    words = ["DelayedXOR-v0", "--steps", "24000", "--evaluations", "1"]
-    process = start(*train, *words, "--out", out)
-    while process.poll() is None and len(list(out.glob("checkpoints/*.zip"))) < 2:
+    words = ["DelayedXOR-v0", "--steps", "24000", "--evaluations", "1", "--out", "run"]
+    both = machines(folders, *train, *words)
+    while both[0].poll() is None and len(list(out.glob("checkpoints/*.zip"))) < 2:
         time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=120)
-    assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", err), err
-    assert err.count("finishing the update") == 1
-    resumed = start(*train, "--resume", out)
-    told, err = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, err
-    assert told.count("Going on from") == 1
+    both[1].send_signal(signal.SIGTERM)
+    told = "".join(one.communicate(timeout=120)[1] for one in both)
+    assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", told), told
+    assert told.count("nodepert: stopped") == 1
+    assert not any(folders[1].iterdir())
+    both = machines(folders, *train, "--resume", "run")
+    outputs, errors = zip(*[one.communicate(timeout=120) for one in both], strict=True)
+    assert [one.returncode for one in both] == [0, 0], errors
+    assert "".join(outputs).count("Going on from") == 1
+    assert not any(folders[1].iterdir())
     assert json.loads((out / "result.json").read_text())["env_steps"] >= 24000
     assert NodePerturbation.load(out / "model.zip").num_timesteps >= 24000
 
