@@ -82,16 +82,11 @@ def make_replay(
     """Stored probes, if any.
 
     Raises:
-        ConfigError: The network is recurrent, or there are no two contexts to send scouts to.
+        ConfigError: There are too few contexts to send scouts.
     """
     if config.replays == 0:
         return None
     assert isinstance(estimator, ProbeError)
-    if network.initial_state(1) is not None:
-        raise ConfigError(
-            f"replays={config.replays}: single steps are learned from again, and the policy is "
-            "recurrent; expected 0, or MlpPolicy or CnnPolicy"
-        )
     scouts = 2 * len(estimator.scout_signs)
     if config.batch_size < scouts:
         raise ConfigError(

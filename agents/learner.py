@@ -95,8 +95,8 @@ class Learner:
             descent.step(window.steps, error, window.count, update)
         if self.replay is not None and update > descent.cadence.warmup:
             self.replay.take_in(window, changes)
-            for step, stored_error in self.replay.minibatches(network):
-                descent.step([step], stored_error, stored_error.shape[1], update)
+            for steps, stored_error, count in self.replay.minibatches(network):
+                descent.step(steps, stored_error, count, update)
 
     def _node_changes(self, window: Window) -> Tensor:
         """What node noise did to the loss, shape (T, N); a baseline learns from it."""

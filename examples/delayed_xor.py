@@ -2,9 +2,11 @@
 
     python examples/delayed_xor.py [--delay 4] [--steps 320000] [--seeds 0 1 2] [--quick]
     python examples/delayed_xor.py --delay 50 --cell lstm --steps 1000000   # a long memory
+    python examples/delayed_xor.py --delay 50 --cell lstm --steps 100000 --replays 9
 
 Trains 50 recurrent units from the scalar reward alone, with feedback learned from node noise
 (`response`, `loss`), random feedback (`fixed`) and backpropagation through time (`backprop`).
+With --replays, stored windows are learned from again (not by `loss`, which learns from fresh ones).
 Writes the learning curves as CSV and PNG.
 """
 
@@ -58,6 +60,7 @@ def learning_curve(rule: str, seed: int, arguments: argparse.Namespace) -> list[
     """Go accuracy on 1,000 new trials, at equal distances of env steps."""
     preset, delay = preset_for("DelayedXOR-v0"), arguments.delay
     config = replace(preset.config, n_steps=delay + 4, **{**CELLS[arguments.cell], **RULES[rule]})
+    config = replace(config, replays=arguments.replays)
     if arguments.credit == "paired":
         config = replace(config, credit="paired", probe_std=0.1)
     env = gym.make("DelayedXOR-v0", delay=delay)
@@ -77,7 +80,8 @@ def main() -> None:
     parser.add_argument("--delay", type=int, default=4, help="blank steps before the cue")
     parser.add_argument("--credit", choices=("one_point", "paired"), default="one_point")
     parser.add_argument("--cell", choices=CELLS, default="tanh")
-    parser.add_argument("--rules", nargs="+", choices=RULES, default=list(RULES))
+    parser.add_argument("--replays", type=int, default=0, help="of windows, after each fresh one")
+    parser.add_argument("--rules", nargs="+", choices=RULES, help="default: all that can do it")
     parser.add_argument("--steps", type=int, default=320_000, help="env steps, probes counted")
     parser.add_argument("--points", type=int, default=40, help="of the learning curve")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -86,6 +90,8 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.steps, arguments.seeds = 40_000, [0]
+    if arguments.rules is None:
+        arguments.rules = [rule for rule in RULES if rule != "loss" or not arguments.replays]
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
     rows = []

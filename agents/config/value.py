@@ -15,7 +15,7 @@ class ValueFields:
     """Of credit="value", under the names that Stable-Baselines3's DQN has where it has them."""
 
     buffer_size: int = 50_000
-    """Env steps that can be learned from again; with replays of probes, contexts."""
+    """Env steps that can be learned from again; with replays of probes, windows of a context."""
     gradient_steps: int = 1
     """Minibatches an update: one with what was just played, the others of replayed steps alone."""
     target_update_interval: int = 10_000

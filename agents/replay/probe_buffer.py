@@ -10,8 +10,15 @@ from torch import Tensor, nn
 __all__ = ["ProbeBuffer", "Probes"]
 
 Probes = dict[str, Tensor]
-"""Rows of N contexts: ``inputs`` [N, n_0], ``probes`` ξ [N, K, d], ``changes`` δ [N, K] and
-``centres``, the predictions around which they were tried, [N, d]."""
+"""Windows of T steps of N contexts, by name:
+
+- ``inputs``, [N, T, n_0]; ``centres``, the predictions around which probes were tried, [N, T, d];
+- ``probes`` ξ, [N, T, K, d], and ``changes`` δ, [N, T, K];
+- whether an episode ``started`` there and whether the step is ``valid``, [N, T];
+- of recurrent networks the ``state`` before the first step, [N, n].
+"""
+
+REQUIRED = {"inputs", "probes", "changes", "centres", "started", "valid"}
 
 
 def as_bytes(inputs: Tensor) -> Tensor | None:
@@ -26,13 +33,13 @@ def from_bytes(packed: Tensor) -> Tensor:
 
 
 class ProbeBuffer(nn.Module):
-    """A ring of contexts with their probes; the newest take the place of the oldest.
+    """A ring of windows with their probes; the newest take the place of the oldest.
 
     Inputs that are whole 255ths, such as pixels, are held in a byte each for as long as all are.
     Its state, which goes into the model file for the sake of exact resumption, is what is filled.
 
     Args:
-        size: How many contexts to hold.
+        size: How many windows to hold.
     """
 
     def __init__(self, size: int) -> None:
@@ -43,7 +50,7 @@ class ProbeBuffer(nn.Module):
         self.columns: Probes = {}
 
     def add(self, rows: Probes) -> None:
-        """Takes in N contexts."""
+        """Takes in windows of N contexts."""
         packed = as_bytes(rows["inputs"])
         if not self.columns:
             self._allocate(rows if packed is None else {**rows, "inputs": packed})
@@ -60,7 +67,7 @@ class ProbeBuffer(nn.Module):
         self.count = min(self.count + count, self.size)
 
     def draw(self, rows: int, generator: torch.Generator) -> Probes:
-        """Contexts at random, with replacement."""
+        """Windows at random, with replacement."""
         drawn = torch.randint(self.count, (rows,), generator=generator, device=generator.device)
         found = {name: values[drawn.to(values.device)] for name, values in self.columns.items()}
         if found["inputs"].dtype == torch.uint8:
@@ -92,9 +99,10 @@ class ProbeBuffer(nn.Module):
         if place is None:
             return
         position, count, size = place.tolist()
-        expected = {"inputs", "probes", "changes", "centres"}
-        if found.keys() != expected or any(len(values) != count for values in found.values()):
-            error_msgs.append(f"probe buffer: expected {count} rows of {', '.join(expected)}")
+        whole = found.keys() - {"state"} == REQUIRED
+        if not whole or any(len(values) != count for values in found.values()):
+            names = ", ".join(sorted(REQUIRED))
+            error_msgs.append(f"probe buffer: expected {count} rows of {names}")
         elif size == self.size:  # one of another size starts empty
             if not (0 <= position < size and 0 < count <= size):
                 error_msgs.append(f"probe buffer: position {position}, {count} rows of {size}")

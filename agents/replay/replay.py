@@ -37,7 +37,7 @@ class Replay(nn.Module):
 
     Args:
         count: R, minibatches to give back after each fresh one.
-        size: How many contexts to store.
+        size: How many windows of a context to store.
         batch_size: Contexts in a minibatch.
         estimator: Reads errors from changes of the loss.
         dim: d, width of the prediction.
@@ -172,46 +172,80 @@ class Replay(nn.Module):
 
     def take_in(self, window: Window, changes_by_step: Sequence[Tensor]) -> None:
         """Learns from the scouts of a window, and stores all of its probes, with δ of each step."""
+        probes = [self.estimator.probes(offsets) for offsets in window.offsets]
         for t, valid in enumerate(window.valid):
-            probes = self.estimator.probes(window.offsets[t])
-            changes, centres = changes_by_step[t], window.centres[t]
-            groups, size = scouting_groups(len(centres), self.estimator)
-            scouts = groups * size
-            played = valid[:scouts].view(groups, size).all(1).nonzero()[:, 0]
-            if len(played):
-                scout = probes[:scouts:size, 0][played]
-                length = scout.norm(dim=1)
-                told = self._told(window.losses[t][:scouts])[played, :, 0]
-                before, after = told.t() / length
-                moved = centres[size // 2 : scouts : size] - centres[:scouts:size]
-                self.curvature.fit(scout / length[:, None], moved[played], before, after)
-            rows: Probes = {
-                "inputs": window.inputs[t], "probes": probes, "changes": changes,
-                "centres": centres,
-            }  # fmt: skip
-            self.buffer.add({name: values[valid] for name, values in rows.items()})
+            self._fit(window.centres[t], probes[t], window.losses[t], valid)
+        rows: Probes = {
+            "inputs": torch.stack(window.inputs, 1),
+            "probes": torch.stack(probes, 1),
+            "changes": torch.stack(list(changes_by_step), 1),
+            "centres": torch.stack(window.centres, 1),
+            "started": torch.stack(window.started, 1),
+            "valid": window.mask.t(),
+        }
+        if window.start is not None:
+            rows["state"] = window.start
+        told = window.mask.any(0)
+        self.buffer.add({name: values[told] for name, values in rows.items()})
 
-    def minibatches(self, network: Network) -> Iterator[tuple[Step, Tensor]]:
-        """Up to R minibatches of stored contexts: what the network says now, and ê, (1, N, d).
+    def _fit(self, centres: Tensor, probes: Tensor, losses: Tensor, valid: Tensor) -> None:
+        """P, and how much of it holds, from the scouts of one step."""
+        groups, size = scouting_groups(len(centres), self.estimator)
+        scouts = groups * size
+        played = valid[:scouts].view(groups, size).all(1).nonzero()[:, 0]
+        if not len(played):
+            return
+        scout = probes[:scouts:size, 0][played]
+        length = scout.norm(dim=1)
+        before, after = self._told(losses[:scouts])[played, :, 0].t() / length
+        moved = centres[size // 2 : scouts : size] - centres[:scouts:size]
+        self.curvature.fit(scout / length[:, None], moved[played], before, after)
+
+    def minibatches(self, network: Network) -> Iterator[tuple[list[Step], Tensor, int]]:
+        """Up to R minibatches of stored contexts.
+
+        What a recurrent network remembers is worked out anew from where its window began, with the
+        state that was stored there (Kapturowski et al. 2019).
 
         Noise in a stored δ is the same each time that it comes back, and would be learned by heart:
         ê counts by the square of what is true of it, once for δ itself and once for its repeats.
+
+        Yields:
+            What the network says now, step by step; ê, (T, N, d), and how many of its rows count.
         """
         weight = self.reliability.square().to(network.forward_weights[0].dtype)
         for _ in range(self.count if self.buffer.count >= 4 * self.batch_size else 0):
             stored = self.buffer.draw(self.batch_size, self.generator)
             device = network.forward_weights[0].device
-            inputs, probes, changes, centres = (
-                stored[name].to(device) for name in ("inputs", "probes", "changes", "centres")
+            # By step: [T, N, …]
+            inputs, probes, changes, centres, started, valid = (
+                stored[name].to(device).transpose(0, 1)
+                for name in ("inputs", "probes", "changes", "centres", "started", "valid")
             )
-            step = network.record(inputs, None, torch.ones(len(inputs), dtype=torch.bool))
-            predictions = step.prediction.detach()
-            changes, correlation = self.changes_at(predictions, centres, changes, probes)
-            self.moved.copy_(predictions - centres)
-            if float(correlation.mean()) < LEAST_CORRELATION:
+            state = stored["state"].to(device) if "state" in stored else None
+            steps: list[Step] = []
+            for x, begins in zip(inputs, started, strict=True):
+                steps.append(network.record(x, state, begins))
+                state = steps[-1].state
+            predictions = torch.stack([step.prediction.detach() for step in steps])
+            moved = predictions - centres
+            self.moved.copy_(one_step_each(moved))
+            changes, correlation = self.changes_at(
+                predictions.flatten(0, 1), centres.flatten(0, 1), changes.flatten(0, 1),
+                probes.flatten(0, 1),
+            )  # fmt: skip
+            count = int(valid.sum())
+            if float(correlation[valid.flatten()].mean()) < LEAST_CORRELATION:
                 network.forget_calls()
                 continue
-            yield step, weight * self.estimator.estimate(changes, probes)[None]
+            error = self.estimator.estimate(changes, probes.flatten(0, 1)).view_as(centres)
+            yield steps, weight * error * valid[:, :, None], count
+
+
+def one_step_each(values: Tensor) -> Tensor:
+    """Of a window (T, N, d), one step of each context, all steps alike often; shape (N, d)."""
+    contexts = torch.arange(values.shape[1], device=values.device)
+    return values[contexts % len(values), contexts]
 
 
 def scouting_groups(contexts: int, estimator: ProbeError) -> tuple[int, int]:

@@ -134,6 +134,8 @@ def variants() -> Iterator[Variant]:
                       (320_000,), XOR, target)  # fmt: skip
     yield Variant("xor", "one-point", "DelayedXOR-v0", "default", ONE_POINT, (320_000,), XOR,
                   "≥ 99 %")  # fmt: skip
+    yield Variant("xor", "one-point, 9 replays", "DelayedXOR-v0", "replay", {}, (20_000,), (),
+                  "≥ 99 %")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_the_table_of_reach_goes_on_where_it_was_cut_off(run_script, read_csv, t
     path = tmp_path / "reach_quick.csv"
     whole = path.read_text()
     path.write_text("".join(whole.splitlines(keepends=True)[:-1]))
-    assert "4 of 5 runs are in" in run_script(*arguments, cwd=tmp_path)
+    assert "5 of 6 runs are in" in run_script(*arguments, cwd=tmp_path)
     assert len(read_csv(path)) == len(whole.splitlines()) - 1
 
 

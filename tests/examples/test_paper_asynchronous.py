@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def rows(run_study, read_csv):
-    out = run_study("asynchronous", timeout=600)
+    out = run_study("asynchronous", apart=True)
     assert "| holds |" in (out / "asynchronous.md").read_text()
     return [row for row in read_csv(out / "asynchronous.csv") if row["env_steps"]]
 

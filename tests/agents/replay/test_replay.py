@@ -146,6 +146,7 @@ def rows(start, count):
     return {
         "inputs": first[:, None].repeat(1, 3), "probes": first[:, None, None].repeat(1, 2, 4),
         "changes": first[:, None].repeat(1, 2), "centres": first[:, None].repeat(1, 4),
+        "started": first[:, None], "valid": first[:, None],
     }  # fmt: skip
 
 
@@ -319,7 +320,7 @@ def test_a_replay_counts_by_the_square_of_its_reliability():
     def replayed(both):
         replay.compared.copy_(torch.tensor([both, 2.0]))
         replay.generator.manual_seed(0)
-        [(_, error)] = replay.minibatches(network)
+        [(_, error, _)] = replay.minibatches(network)
         return error
 
     torch.testing.assert_close(replayed(1.0), 0.25 * replayed(2.0))
@@ -358,11 +359,9 @@ def test_configurations_that_make_no_sense_are_refused(changes, message):
         make(**changes)
 
 
-def test_other_credits_and_recurrent_policies_have_no_replays():
+def test_credits_without_probes_have_no_replays():
     with pytest.raises(ConfigError, match="there are none with credit='score'"):
         NodePerturbation("MlpPolicy", "CartPole-v1", credit="score", replays=1)
-    with pytest.raises(ConfigError, match="the policy is recurrent"):
-        NodePerturbation("RnnPolicy", "DelayedXOR-v0", replays=1)
 
 
 def test_mnist_is_learned_in_fewer_env_steps():
