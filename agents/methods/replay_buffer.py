@@ -31,12 +31,12 @@ class VectorStep:
 class Transitions:
     """Rows drawn from a buffer."""
 
+    rows: Tensor  # where they are, [R]
     observations: NDArray[Any]  # [R, ...]
     actions: Tensor  # [R]
     rewards: Tensor  # [R]
     terminated: Tensor  # [R]
     valid: Tensor  # [R]
-    following: NDArray[Any]  # [R, ...]; of no meaning where terminated
 
 
 class ReplayBuffer(nn.Module):
@@ -98,12 +98,18 @@ class ReplayBuffer(nn.Module):
 
     def rows(self, rows: Tensor) -> Transitions:
         """The transitions in these rows."""
-        slots, lanes = rows // self.lanes, rows % self.lanes
-        columns = {name: getattr(self, name)[slots, lanes] for name in COLUMNS}
-        following = self.observations[(slots + 1) % self.slots, lanes].numpy()
-        return Transitions(
-            observations=columns.pop("observations").numpy(), following=following, **columns
-        )
+        columns = {name: self._column(name).index_select(0, rows) for name in COLUMNS}
+        return Transitions(rows, observations=columns.pop("observations").numpy(), **columns)
+
+    def following(self, rows: Tensor) -> NDArray[Any]:
+        """What the actions of these rows led to, shape (R, ...); of no meaning where terminated."""
+        next_rows = (rows + self.lanes) % (self.slots * self.lanes)
+        return self._column("observations").index_select(0, next_rows).numpy()
+
+    def _column(self, name: str) -> Tensor:
+        """One of :data:`COLUMNS`, row by row."""
+        values: Tensor = getattr(self, name)
+        return values.flatten(0, 1)
 
     def _still_needed(self, observations: Tensor) -> bool:
         """Whether the newest step would bootstrap from an observation that is about to go."""

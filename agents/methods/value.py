@@ -156,7 +156,8 @@ class Value(Method[list[VectorStep]]):
         rewards, terminated = part.rewards.to(device), part.terminated.to(device)
         if part.terminated.all() or self.config.gamma == 0:
             return rewards
-        following = self.target.step(self.policy.to_input(part.following), None).prediction
+        shown = self.policy.to_input(self.buffer.following(part.rows))
+        following = self.target.step(shown, None).prediction
         return one_step_returns(rewards, terminated, following, self.config.gamma)
 
     def _updates_per_target(self, env_steps: int) -> int:

@@ -3,8 +3,19 @@
 import pytest
 
 
-def test_traffic_on_paper(run_script, read_csv, is_png, tmp_path):
-    printed = run_script("distributed/traffic.py", "--quick", "--out", tmp_path, cwd=tmp_path, apart=True)
+@pytest.fixture
+def run_quick(run_script, tmp_path):
+    """Runs a script that starts processes of its own."""
+
+    def run(name):
+        words = (f"distributed/{name}.py", "--quick", "--out", tmp_path)
+        return run_script(*words, cwd=tmp_path, apart=True)
+
+    return run
+
+
+def test_traffic_on_paper(run_quick, read_csv, is_png, tmp_path):
+    printed = run_quick("traffic")
     assert (tmp_path / "traffic.md").read_text() in printed
     assert is_png(tmp_path / "traffic.png")
     rows = read_csv(tmp_path / "traffic.csv")
@@ -16,14 +27,14 @@ def test_traffic_on_paper(run_script, read_csv, is_png, tmp_path):
     assert found["losses", "1 µs", 1024] < 1  # where env steps cost nothing, sharding them does
 
 
-def test_workers_and_processes_learn_the_same(run_script, read_csv, is_png, tmp_path):
+def test_workers_and_processes_learn_the_same(run_quick, read_csv, is_png, tmp_path):
     pytest.importorskip("ray")
-    run_script("distributed/sharded.py", "--quick", "--out", tmp_path, cwd=tmp_path, apart=True)
+    run_quick("sharded")
     assert is_png(tmp_path / "sharded.png")
     rows = read_csv(tmp_path / "sharded.csv")
     assert [int(row["workers"]) for row in rows] == [0, 1, 2] * 2
     assert {row["equal"] for row in rows} == {"True"}
-    run_script("distributed/data_parallel.py", "--quick", "--out", tmp_path, cwd=tmp_path, apart=True)
+    run_quick("data_parallel")
     one, two = read_csv(tmp_path / "data_parallel.csv")
     assert float(one["difference"]) == 0
     assert float(two["difference"]) < 1e-5
