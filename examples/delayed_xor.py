@@ -86,10 +86,12 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=40, help="of the learning curve")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/delayed_xor"))
-    parser.add_argument("--quick", action="store_true", help="one seed, 40,000 env steps")
+    parser.add_argument(
+        "--quick", action="store_true", help="one seed, 20,000 env steps, ten points"
+    )
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.steps, arguments.seeds = 40_000, [0]
+        arguments.steps, arguments.seeds, arguments.points = 20_000, [0], 10
     if arguments.rules is None:
         arguments.rules = [rule for rule in RULES if rule != "loss" or not arguments.replays]
     torch.set_num_threads(1)

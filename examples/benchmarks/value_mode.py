@@ -61,12 +61,12 @@ def grid(base: Setting, name: str, values: tuple[float, ...], decays: tuple[floa
     return varied(base, *changes)
 
 
-OURS_BASE = {"learning_rate": 1e-3, "gradient_steps": 20, "temperature": 0.2, "weight_decay": 0.4}
+OURS_BASE = {"learning_rate": 1e-3, "gradient_steps": 20, "temperature": 0.1, "weight_decay": 0.2}
 OURS: list[Setting] = [
-    *grid(OURS_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.4)),
+    *grid(OURS_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
     *varied(
         OURS_BASE,
-        {"temperature": 0.1},
+        {"temperature": 0.2},
         {"learning_rate": 5e-4},
         {"learning_rate": 2e-3},
         {"weight_decay": 0.0},
@@ -119,7 +119,7 @@ def ours(rule: str) -> Callable[[Setting, int, bool], BaseAlgorithm]:
     def make(setting: Setting, seed: int, search: bool) -> BaseAlgorithm:
         return NodePerturbation(
             "MlpPolicy", lanes(64, search), credit="value", rule=rule, seed=seed,
-            buffer_size=MAIN_BUDGET, **setting,
+            buffer_size=MAIN_BUDGET, lr_schedule="linear", **setting,
         )  # fmt: skip
 
     return make
@@ -224,10 +224,11 @@ def run(job: tuple[Run, bool, int]) -> Result:
     }
 
 
-def planned(search: bool, seeds: list[int], quick: bool) -> list[Run]:
-    """All runs, the most telling ones first; a few of them if quick."""
+def planned(names: list[str], search: bool, seeds: list[int], quick: bool) -> list[Run]:
+    """All runs of these agents, the most telling ones first; a few of them if quick."""
+    agents = {name: AGENTS[name] for name in names}
     if search:
-        searched = [(name, a) for name, a in AGENTS.items() if name == a.searched_as]
+        searched = [(name, a) for name, a in agents.items() if name == a.searched_as]
         return [
             Run(name, agent.search_budget, as_text(setting), seed)
             for seed in seeds
@@ -236,7 +237,7 @@ def planned(search: bool, seeds: list[int], quick: bool) -> list[Run]:
         ]
     rows = [
         (budget != MAIN_BUDGET, seed, budget, name)
-        for name, agent in AGENTS.items()
+        for name, agent in agents.items()
         for budget in agent.budgets
         for seed in seeds
         if budget == MAIN_BUDGET or not quick
@@ -321,10 +322,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--agents", nargs="+", choices=list(AGENTS), default=list(AGENTS))
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 0 1 2")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/value_mode"))
-    parser.add_argument("--search", action="store_true", help="try settings; one seed, 100")
+    parser.add_argument("--search", action="store_true", help="try settings; seed 100")
     parser.add_argument("--quick", action="store_true", help="1/100 of one budget, one seed")
     parser.add_argument("--report", action="store_true", help="run nothing, report what is there")
     arguments = parser.parse_args()
@@ -334,7 +336,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / (f"{name}_quick.csv" if arguments.quick else f"{name}.csv")
     done = read_results(path)
-    wanted = planned(arguments.search, arguments.seeds, arguments.quick)
+    wanted = planned(arguments.agents, arguments.search, arguments.seeds, arguments.quick)
     missing = [] if arguments.report else [row for row in wanted if row not in done]
     print(f"{sum(row in done for row in wanted)} of {len(wanted)} runs are in {path}", flush=True)
     jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
@@ -342,7 +344,8 @@ def main() -> None:
         append_result(path, result)
         print(f"{i}/{len(jobs)} {result}", flush=True)
     done = read_results(path)
-    results = {row: done[row] for row in wanted if row in done}
+    everything = planned(list(AGENTS), arguments.search, arguments.seeds, arguments.quick)
+    results = {row: done[row] for row in everything if row in done}
     report = table(results)
     path.with_suffix(".md").write_text(report + "\n")
     picture(results, path.with_suffix(".png"))

@@ -26,6 +26,7 @@ WAYS = [
     ("MlpPolicy", "MNIST-v0", {"rule": "matched", "max_grad_norm": 1.0}),
     ("CnnPolicy", "MNIST-v0", {}),
     ("RnnPolicy", "DelayedXOR-v0", {}),
+    ("RnnPolicy", "DelayedXOR-v0", {"replays": 2, "n_steps": 2}),
     ("RnnPolicy", "DelayedXOR-v0", {"rule": "loss"}),
     ("RnnPolicy", "DelayedXOR-v0", {"policy_kwargs": {"cell": "lstm"}}),
     ("MlpPolicy", "CartPole-v1", {"credit": "score", "n_steps": 16, "n_envs": 2}),
@@ -63,7 +64,7 @@ def test_training_moves_all_weights_and_files_go_from_device_to_device(way, devi
 
 
 @pytest.mark.parametrize("device", DEVICES)
-@pytest.mark.parametrize("way", [WAYS[0], WAYS[3], WAYS[7]], ids=str)
+@pytest.mark.parametrize("way", [WAYS[0], WAYS[3], WAYS[7], WAYS[8]], ids=str)
 def test_a_run_is_the_same_again(way, device, same_weights):
     one, other = (make(way, device) for _ in range(2))
     assert same_weights(one.learn(20 * one.n_envs), other.learn(20 * other.n_envs))
