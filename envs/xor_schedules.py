@@ -96,32 +96,31 @@ class Stream:
         """One key a lane, from which the whole stream follows."""
         return {"stream": draws.bits()}
 
-    def _cue(self, context: Context, offset: int) -> tuple[Mask, Signs]:
-        """Whether there is a cue at step + offset (N,), and the two bits drawn there (N, 2)."""
-        step = context["step"] + offset
-        words = Draws(context["stream"], np.maximum(step, 0).astype(np.uint64)).bits()
+    def _cues(self, context: Context, *offsets: int) -> tuple[Mask, Signs]:
+        """Cues at step + offset, shape (K, N), and the two bits drawn there, (K, N, 2)."""
+        step = context["step"] + np.array(offsets)[:, None]
+        keys = np.broadcast_to(context["stream"], step.shape)
+        words = Draws(keys.ravel(), np.maximum(step, 0).astype(np.uint64).ravel()).bits()
+        words = words.reshape(step.shape)
         # One word gives both: the cue from its high 53 bits, the two bits from its lowest.
         cue = ((words >> np.uint64(11)) < np.uint64(CUE_PROBABILITY * 2**53)) & (step >= 2)
-        pair = (words[:, None] >> np.arange(2, dtype=np.uint64)) & np.uint64(1)
+        pair = (words[..., None] >> np.arange(2, dtype=np.uint64)) & np.uint64(1)
         return cue, np.where(pair, np.int8(1), np.int8(-1))
 
     def show(self, context: Context) -> tuple[Mask, Signs]:
         """Cue and bit of this step; a bit is shown one and two steps before a cue."""
-        cue, bits = self._cue(context, 0)
-        next_cue, next_bits = self._cue(context, 1)
-        second_cue, second_bits = self._cue(context, 2)
+        (cue, next_cue, second_cue), (bits, next_bits, second_bits) = self._cues(context, 0, 1, 2)
         if self.overwrite:
             return cue, np.where(second_cue, second_bits[:, 1], next_bits[:, 0] * next_cue)
         return cue, bits[:, 0] * (next_cue | second_cue)
 
     def answer(self, context: Context) -> tuple[Signs, Mask]:
         """The XOR one step after the cue."""
-        respond, bits = self._cue(context, -1)
+        (respond, *_), (bits, one, other) = self._cues(context, -1, -2, -3)
         if self.overwrite:
             return xor(bits[:, 0], bits[:, 1]) * respond, respond
         # Where there was a cue, the bits of the two steps before it were shown.
-        one, other = (self._cue(context, offset)[1][:, 0] for offset in (-2, -3))
-        return xor(one, other) * respond, respond
+        return xor(one[:, 0], other[:, 0]) * respond, respond
 
     def length(self, context: Context) -> float:
         """Never ends."""

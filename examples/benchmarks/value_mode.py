@@ -154,11 +154,15 @@ class Agent:
     """Whose search settles the setting."""
 
 
+def of_ours(rule: str, budgets: tuple[int, ...]) -> Agent:
+    """Value mode by a rule, all with the setting that was searched with `response`."""
+    return Agent(ours(rule), budgets, OURS, SEARCH_BUDGET, "value, response")
+
+
 AGENTS = {
-    **{
-        f"value, {rule}": Agent(ours(rule), BUDGETS, OURS, SEARCH_BUDGET, "value, response")
-        for rule in ("response", "backprop", "fixed")
-    },
+    "value, response": of_ours("response", BUDGETS),
+    "value, backprop": of_ours("backprop", (66_000, MAIN_BUDGET)),
+    "value, fixed": of_ours("fixed", (66_000, MAIN_BUDGET)),
     "PPO": Agent(ppo, PPO_BUDGETS, PPOS, PPO_SEARCH_BUDGET, "PPO"),
     "DQN": Agent(dqn, BUDGETS, DQNS, SEARCH_BUDGET, "DQN"),
 }

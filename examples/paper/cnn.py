@@ -64,7 +64,7 @@ def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
     """All runs, the scalar column first."""
     size = {"images": BUDGET // 2, "batch": 64, "points": 10}
     if quick:
-        size = {"images": 12_800, "batch": 32, "points": 2}
+        size = {"images": 12_800, "batch": 32, "points": 1}
     return [
         {"credit": credit, "rule": rule, "seed": seed, **size, "learning_rate": rate(credit, rule)}
         for seed in seeds

@@ -43,7 +43,7 @@ QUICK = {
     "backprop, Adam": 1_000, "feedback alignment, SGD": 1_000, "response, Adam": 1_000,
     "node perturbation, Adam": 1_000, "scalar: response": 400,
 }  # fmt: skip
-POINTS, QUICK_POINTS = 12, 4
+POINTS, QUICK_POINTS = 12, 2
 TRAINING = 5_000  # training images for the training loss and the neighbours
 NEIGHBOURS = 10
 DIVERGED = 0.2  # mean squared error; a black picture has 0.1
