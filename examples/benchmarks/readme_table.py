@@ -176,7 +176,7 @@ def compared(
 def valued(agent: str, name: str = "", budget: int = 200_000) -> Cell:
     """A learner of ``value_mode.py``, with the setting that its search chose."""
     groups = by_setting(read_value_mode(RESULTS / "value_mode.csv"))
-    values = [one["value"] for one in groups[agent, budget, chosen(agent)]]
+    values = [one["value"] for one in groups[agent, budget, chosen(agent, budget)]]
     return Cell(name, "test_error", float(np.median(values)), len(values), budget)
 
 

@@ -6,9 +6,10 @@
 The task is MNIST-v0 with discrete actions: the reward says whether the digit named was right, and
 not which it was. All agents have a network of 256 and 128 ReLU units and anneal their step size
 over the budget. Settings of each come from searches of equal size on the validation split, which
-training then leaves out, at an agent's middle budget; scores are of the test split. Rows that are
-in the CSV already are not run again. A run stops after 30 minutes; its row says after how many env
-steps.
+training then leaves out; scores are of the test split. A search at 100,000 env steps settles the
+settings up to there, a narrower one at 200,000 those of that budget, and one of PPO at 400,000 all
+of PPO's. Rows that are in the CSV already are not run again. A run stops after 30 minutes; its row
+says after how many env steps.
 """
 
 from __future__ import annotations
@@ -42,9 +43,7 @@ NET = [256, 128]
 MINUTES = 30
 MAIN_BUDGET = 200_000
 BUDGETS = (33_000, 66_000, 100_000, MAIN_BUDGET)
-SEARCH_BUDGET = 100_000
 PPO_BUDGETS = (MAIN_BUDGET, 400_000, 1_200_000)
-PPO_SEARCH_BUDGET = 400_000
 
 Setting = dict[str, float]
 
@@ -62,7 +61,7 @@ def grid(base: Setting, name: str, values: tuple[float, ...], decays: tuple[floa
 
 
 OURS_BASE = {"learning_rate": 1e-3, "gradient_steps": 20, "temperature": 0.1, "weight_decay": 0.2}
-OURS: list[Setting] = [
+OURS = [
     *grid(OURS_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
     *varied(
         OURS_BASE,
@@ -75,7 +74,7 @@ OURS: list[Setting] = [
 DQN_BASE = {
     "learning_rate": 1e-3, "gradient_steps": 20, "exploration_final_eps": 0.05, "weight_decay": 0.2
 }  # fmt: skip
-DQNS: list[Setting] = [
+DQNS = [
     *grid(DQN_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
     *varied(
         DQN_BASE,
@@ -85,8 +84,11 @@ DQNS: list[Setting] = [
         {"weight_decay": 0.0},
     ),
 ]
+LONG = ("gradient_steps", (10, 20), (0.2, 0.5))
+OUR_SEARCHES = {100_000: OURS, MAIN_BUDGET: grid(OURS_BASE, *LONG)}
+DQN_SEARCHES = {100_000: DQNS, MAIN_BUDGET: grid(DQN_BASE, *LONG)}
 PPO_BASE = {"learning_rate": 1e-3, "n_epochs": 10, "weight_decay": 0.2, "ent_coef": 0.0}
-PPOS: list[Setting] = [
+PPOS = [
     *grid(PPO_BASE, "n_epochs", (5, 10, 20), (0.0, 0.2)),
     *grid(PPO_BASE, "learning_rate", (5e-4, 2e-3), (0.0, 0.2)),
     *grid(PPO_BASE, "ent_coef", (0.01,), (0.0, 0.2)),
@@ -147,24 +149,32 @@ class Agent:
 
     make: Callable[[Setting, int, bool], BaseAlgorithm]
     budgets: tuple[int, ...]
-    settings: list[Setting]
-    """What --search tries; the first one where nothing was searched."""
-    search_budget: int
+    searches: dict[int, list[Setting]]
+    """What --search tries, by budget."""
     searched_as: str
     """Whose search settles the setting."""
+
+    def search_budget(self, budget: int) -> int:
+        """Where the setting of a budget is searched: the next one that is as long."""
+        return min((one for one in self.searches if one >= budget), default=max(self.searches))
+
+    def setting(self, text: str) -> Setting:
+        """The setting that is written so."""
+        tried = (setting for settings in self.searches.values() for setting in settings)
+        return next(one for one in tried if as_text(one) == text)
 
 
 def of_ours(rule: str, budgets: tuple[int, ...]) -> Agent:
     """Value mode by a rule, all with the setting that was searched with `response`."""
-    return Agent(ours(rule), budgets, OURS, SEARCH_BUDGET, "value, response")
+    return Agent(ours(rule), budgets, OUR_SEARCHES, "value, response")
 
 
 AGENTS = {
     "value, response": of_ours("response", BUDGETS),
-    "value, backprop": of_ours("backprop", (66_000, MAIN_BUDGET)),
-    "value, fixed": of_ours("fixed", (66_000, MAIN_BUDGET)),
-    "PPO": Agent(ppo, PPO_BUDGETS, PPOS, PPO_SEARCH_BUDGET, "PPO"),
-    "DQN": Agent(dqn, BUDGETS, DQNS, SEARCH_BUDGET, "DQN"),
+    "value, backprop": of_ours("backprop", (MAIN_BUDGET,)),
+    "value, fixed": of_ours("fixed", (MAIN_BUDGET,)),
+    "PPO": Agent(ppo, PPO_BUDGETS, {400_000: PPOS}, "PPO"),
+    "DQN": Agent(dqn, BUDGETS, DQN_SEARCHES, "DQN"),
 }
 
 
@@ -186,15 +196,17 @@ def as_text(setting: Setting) -> str:
     return " ".join(f"{name}={value:g}" for name, value in setting.items())
 
 
-def chosen(name: str) -> str:
+def chosen(name: str, budget: int) -> str:
     """The setting that did best in the committed search, or the first."""
     agent = AGENTS[name]
+    searched = agent.search_budget(budget)
     found = {
         row.setting: result["value"]
         for row, result in read_results(RESULTS / "value_mode_search.csv").items()
-        if row.agent == agent.searched_as and row.budget == agent.search_budget
+        if row.agent == agent.searched_as and row.budget == searched
     }
-    return min(found, key=lambda setting: found[setting]) if found else as_text(agent.settings[0])
+    first = as_text(agent.searches[searched][0])
+    return min(found, key=lambda setting: found[setting], default=first)
 
 
 class Limit(BaseCallback):
@@ -212,8 +224,7 @@ def run(job: tuple[Run, bool, int]) -> Result:
     torch.set_num_threads(1)
     row, search, shrink = job
     agent = AGENTS[row.agent]
-    setting = next(one for one in agent.settings if as_text(one) == row.setting)
-    model = agent.make(setting, row.seed, search)
+    model = agent.make(agent.setting(row.setting), row.seed, search)
     started = time.perf_counter()
     model.learn(row.budget // shrink, callback=Limit())
     seconds = time.perf_counter() - started
@@ -234,10 +245,11 @@ def planned(names: list[str], search: bool, seeds: list[int], quick: bool) -> li
     if search:
         searched = [(name, a) for name, a in agents.items() if name == a.searched_as]
         return [
-            Run(name, agent.search_budget, as_text(setting), seed)
+            Run(name, budget, as_text(setting), seed)
             for seed in seeds
             for name, agent in searched
-            for setting in agent.settings
+            for budget, settings in agent.searches.items()
+            for setting in settings
         ]
     rows = [
         (budget != MAIN_BUDGET, seed, budget, name)
@@ -247,7 +259,7 @@ def planned(names: list[str], search: bool, seeds: list[int], quick: bool) -> li
         if budget == MAIN_BUDGET or not quick
     ]
     rows.sort(key=lambda row: row[:3])
-    return [Run(name, budget, chosen(name), seed) for _, seed, budget, name in rows]
+    return [Run(name, budget, chosen(name, budget), seed) for _, seed, budget, name in rows]
 
 
 def read_results(path: pathlib.Path) -> dict[Run, Result]:

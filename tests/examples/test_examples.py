@@ -144,7 +144,7 @@ def test_the_discrete_preset_holds_what_the_committed_search_chose(load_script):
     value_mode = load_script("benchmarks/value_mode.py")
     preset = preset_for("MNIST-v0", "discrete")
     setting = {name: getattr(preset.config, name) for name in value_mode.OURS_BASE}
-    assert value_mode.chosen("value, response") == value_mode.as_text(setting)
+    assert value_mode.chosen("value, response", preset.steps) == value_mode.as_text(setting)
     assert preset.steps == max(value_mode.BUDGETS)
 
 
