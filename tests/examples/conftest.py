@@ -23,9 +23,9 @@ def run_script():
     processes of their own, or that measure this one.
     """
 
-    def run(script, *arguments, cwd, apart=False, timeout=240):
+    def run(script, *arguments, cwd, apart=False):
         words = [str(EXAMPLES / script), *map(str, arguments)]
-        return run_apart(words, cwd, timeout) if apart else run_here(words, cwd)
+        return run_apart(words, cwd) if apart else run_here(words, cwd)
 
     return run
 
@@ -39,14 +39,14 @@ def run_here(words, cwd):
     return printed.getvalue()
 
 
-def run_apart(words, cwd, timeout):
+def run_apart(words, cwd):
     done = subprocess.run(
         [sys.executable, *words],
         cwd=cwd,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=timeout,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -68,10 +68,10 @@ def among_neighbours(path):
 def run_study(run_script, is_png, tmp_path_factory):
     """Runs a study of examples/paper/ in its quick mode; returns the folder of its files."""
 
-    def run(name, *, jobs=1, apart=False, timeout=240):
+    def run(name, *, apart=False):
         out = tmp_path_factory.mktemp(name)
-        arguments = (f"paper/{name}.py", "--quick", "--jobs", jobs, "--out", out)
-        run_script(*arguments, cwd=out, apart=apart or jobs > 1, timeout=timeout)
+        arguments = (f"paper/{name}.py", "--quick", "--jobs", 1, "--out", out)
+        run_script(*arguments, cwd=out, apart=apart)
         assert is_png(out / f"{name}.png")
         return out
 

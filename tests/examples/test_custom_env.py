@@ -7,7 +7,7 @@ SCRIPT = pathlib.Path(__file__).parents[2] / "examples/custom_env.py"
 
 
 def test_a_task_without_a_gradient_is_learned(run_script, tmp_path):
-    output = run_script("custom_env.py", "--quick", cwd=tmp_path, timeout=120)
+    output = run_script("custom_env.py", "--quick", cwd=tmp_path)
     assert "keeps to the contract" in output
     off, before, after, best = map(float, re.findall(r"^mean loss.* (\S+)$", output, re.M))
     assert best < after < best + 0.1 < off - 0.3

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def rows(run_study, read_csv):
-    out = run_study("cnn", timeout=600)
+    out = run_study("cnn")
     report = (out / "cnn.md").read_text()
     assert report.count("| holds |") == 2
     assert "**not reproduced**" not in report

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def figure(run_study):
-    return run_study("figure2", timeout=280)
+    return run_study("figure2")
 
 
 @pytest.fixture(scope="session")
@@ -47,5 +47,5 @@ def test_a_study_goes_on_where_it_was_cut_off(figure, run_script):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(line for line in lines if not line.startswith("scalar,response")))
     arguments = ("paper/figure2.py", "--quick", "--jobs", "1", "--out", figure)
-    assert "6 of 7 tasks are in" in run_script(*arguments, cwd=figure, timeout=280)
+    assert "6 of 7 tasks are in" in run_script(*arguments, cwd=figure)
     assert len(path.read_text().splitlines()) == len(lines)

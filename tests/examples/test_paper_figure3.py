@@ -7,7 +7,7 @@ import torch
 
 @pytest.fixture(scope="session")
 def ends(run_study, read_csv):
-    out = run_study("figure3", timeout=900)
+    out = run_study("figure3")
     assert "response ≤ 1.05 × Adam | " in (out / "figure3.md").read_text()
     rows = read_csv(out / "figure3.csv")
     return {row["method"]: row for row in rows if row["update"] == row["updates"]}
@@ -41,7 +41,7 @@ def test_the_scalar_reward_alone_teaches(ends):
 
 
 def test_the_search_leaves_a_row_a_trial(run_study, read_csv):
-    rows = read_csv(run_study("figure3_search", timeout=900) / "figure3_search.csv")
+    rows = read_csv(run_study("figure3_search") / "figure3_search.csv")
     assert {row["trial"] for row in rows} == {"0", "1"}
     adam = [float(row["validation_mse"]) for row in rows if row["method"] == "backprop, Adam"]
     assert min(adam) < 0.1

@@ -12,7 +12,7 @@ from nodepert.envs.testing import check_loss_env
 
 @pytest.fixture(scope="session")
 def rows(run_study, read_csv):
-    out = run_study("figure6", jobs=2)
+    out = run_study("figure6")
     assert "| claim or target | measured |" in (out / "figure6.md").read_text()
     return read_csv(out / "figure6.csv")
 

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def rows(run_study, read_csv):
-    out = run_study("figure_s5", timeout=480)
+    out = run_study("figure_s5")
     return read_csv(out / "figure_s5.csv")
 
 

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def rows(run_study, read_csv):
-    out = run_study("theorems", timeout=480)
+    out = run_study("theorems")
     assert "**not reproduced**" not in (out / "theorems.md").read_text()
     return read_csv(out / "theorems.csv")
 

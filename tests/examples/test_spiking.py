@@ -16,7 +16,7 @@ def spiking(load_script):
 def test_only_the_discontinuity_is_right_where_units_share_noise_and_the_layer_learns(
     run_script, read_csv, is_png, tmp_path
 ):
-    run_script("spiking.py", "--quick", "--out", tmp_path, cwd=tmp_path, timeout=120)
+    run_script("spiking.py", "--quick", "--out", tmp_path, cwd=tmp_path)
     rows = [row for row in read_csv(tmp_path / "effects.csv") if row["shared"] == "0.95"]
     truth, ours, naive = (
         np.array([float(row[name]) for row in rows])
