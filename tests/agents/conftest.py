@@ -1,5 +1,8 @@
-"""Small tasks that the agent's tests learn, and one thread a process."""
+"""Small tasks that the agent's tests learn, one thread a process, and processes by torchrun."""
 
+import os
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import gymnasium as gym
@@ -16,6 +19,20 @@ from nodepert.envs.losses import mse, mse_gradient
 @pytest.fixture(autouse=True, scope="session")
 def one_thread():
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def torchrun():
+    """Starts torchrun: as many processes of this machine, or as its own words say."""
+
+    def start(*words, processes=None, cwd=None):
+        here = [] if processes is None else ["--standalone", "--nproc-per-node", processes]
+        command = [sys.executable, "-m", "torch.distributed.run", *here, *words]
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(list(map(str, command)), env=environment, text=True, cwd=cwd,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+
+    return start
 
 
 class Echo(LossEnv):

@@ -2,8 +2,6 @@
 
 import json
 import pathlib
-import subprocess
-import sys
 
 import gymnasium as gym
 import numpy as np
@@ -103,10 +101,10 @@ def test_devices_agree_on_the_error_that_is_carried_down(tasks):
 
 
 @needs_gpu
-def test_processes_share_a_run_each_on_its_own_gpu(tmp_path):
+def test_processes_share_a_run_each_on_its_own_gpu(torchrun, tmp_path):
     script = pathlib.Path(__file__).parent / "distributed" / "shared_run.py"
-    processes = str(torch.cuda.device_count())
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", processes]
-    subprocess.run([*torchrun, "--standalone", script, tmp_path, "cuda"], check=True, timeout=200)
+    process = torchrun(script, tmp_path, "cuda", processes=torch.cuda.device_count())
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["MNIST"]["difference"] < 1e-5 < 1e-3 < found["MNIST"]["learned"]

@@ -1,10 +1,7 @@
 """Two processes that share a run, started by torchrun."""
 
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
@@ -15,19 +12,13 @@ SCRIPT = pathlib.Path(__file__).with_name("shared_run.py")
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory):
+def left(torchrun, tmp_path_factory):
     """The folder that the script leaves."""
     out = tmp_path_factory.mktemp("shared")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, "--standalone", str(SCRIPT), str(out), "cpu"],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
-    (out / "printed").write_text(done.stdout)
+    process = torchrun(SCRIPT, out, "cpu", processes=2)
+    printed, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    (out / "printed").write_text(printed)
     return out
 
 

@@ -1,12 +1,10 @@
 """Runs of two processes that are ended, and go on as if they had not been."""
 
 import json
-import os
 import pathlib
 import re
 import signal
 import socket
-import subprocess
 import sys
 import time
 
@@ -16,21 +14,13 @@ from nodepert.agents import NodePerturbation
 from nodepert.agents.cli import main
 
 SCRIPT = pathlib.Path(__file__).with_name("shared_checkpoints.py")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
-ONE_MACHINE = ["--nproc-per-node", "2", "--standalone"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def start(*words, cwd=None):
-    return subprocess.Popen([*TORCHRUN, *map(str, words)], env=ENVIRONMENT, text=True, cwd=cwd,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
-
-
-def test_a_killed_process_costs_nothing_but_time(tmp_path):
-    dying = start(*ONE_MACHINE, SCRIPT, tmp_path, "dies")
+def test_a_killed_process_costs_nothing_but_time(torchrun, tmp_path):
+    dying = torchrun(SCRIPT, tmp_path, "dies", processes=2)
     _, err = dying.communicate(timeout=120)
     assert dying.returncode != 0, err
-    going_on = start(*ONE_MACHINE, SCRIPT, tmp_path, "goes_on")
+    going_on = torchrun(SCRIPT, tmp_path, "goes_on", processes=2)
     _, err = going_on.communicate(timeout=120)
     assert going_on.returncode == 0, err
     found = json.loads((tmp_path / "found.json").read_text())
@@ -39,40 +29,45 @@ def test_a_killed_process_costs_nothing_but_time(tmp_path):
     assert re.search("force_reset=False: the file has the lanes of 2 processes", found["alone"])
 
 
-def machines(folders, *words):
-    """The same command on two machines, each with its own folder: nothing is shared but a port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    several = ["--nnodes", "2", "--master-addr", "127.0.0.1", "--master-port", port]
-    return [
-        start(*several, "--node-rank", rank, *words, cwd=folder)
-        for rank, folder in enumerate(folders)
-    ]
+@pytest.fixture
+def machines(torchrun):
+    """Starts a command on two machines, each with its own folder; they share nothing but a port."""
+
+    def start(folders, *words):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        several = ["--nnodes", 2, "--master-addr", "127.0.0.1", "--master-port", port]
+        return [
+            torchrun(*several, "--node-rank", rank, *words, cwd=folder)
+            for rank, folder in enumerate(folders)
+        ]
+
+    return start
 
 
-def test_two_machines_stop_together_and_resume_together(tmp_path):
+def test_two_machines_stop_together_and_resume_together(machines, tmp_path):
     folders = [tmp_path / "first", tmp_path / "second"]
     for folder in folders:
         folder.mkdir()
     out = folders[0] / "run"
     train = ["--no-python", pathlib.Path(sys.executable).with_name("nodepert"), "train"]
-    words = ["DelayedXOR-v0", "--steps", "24000", "--evaluations", "1", "--out", "run"]
+    words = ["DelayedXOR-v0", "--steps", "12000", "--evaluations", "1", "--out", "run"]
     both = machines(folders, *train, *words)
     while both[0].poll() is None and len(list(out.glob("checkpoints/*.zip"))) < 2:
         time.sleep(0.05)
     both[1].send_signal(signal.SIGTERM)
-    told = "".join(one.communicate(timeout=120)[1] for one in both)
+    told = "".join(one.communicate(timeout=240)[1] for one in both)
     assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", told), told
     assert told.count("nodepert: stopped") == 1
     assert not any(folders[1].iterdir())
     both = machines(folders, *train, "--resume", "run")
-    outputs, errors = zip(*[one.communicate(timeout=120) for one in both], strict=True)
+    outputs, errors = zip(*[one.communicate(timeout=240) for one in both], strict=True)
     assert [one.returncode for one in both] == [0, 0], errors
     assert "".join(outputs).count("Going on from") == 1
     assert not any(folders[1].iterdir())
-    assert json.loads((out / "result.json").read_text())["env_steps"] >= 24000
-    assert NodePerturbation.load(out / "model.zip").num_timesteps >= 24000
+    assert json.loads((out / "result.json").read_text())["env_steps"] >= 12000
+    assert NodePerturbation.load(out / "model.zip").num_timesteps >= 12000
 
 
 def test_one_process_does_not_go_back_by_itself(monkeypatch, capsys):
