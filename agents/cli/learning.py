@@ -162,7 +162,8 @@ def learn_with_rollbacks(
 def command(arguments: TrainArguments, folder: RunFolder) -> str:
     """What goes on with a run."""
     env = f"{arguments.env} " if ":" in arguments.env else ""
-    return f"nodepert train {env}--resume {folder.path}"
+    start = "torchrun … --no-python " if are_several() else ""
+    return f"{start}nodepert train {env}--resume {folder.path}"
 
 
 def how_to_go_on(folder: RunFolder) -> str:

@@ -60,6 +60,7 @@ def test_two_machines_stop_together_and_resume_together(machines, tmp_path):
     told = "".join(one.communicate(timeout=240)[1] for one in both)
     assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", told), told
     assert told.count("nodepert: stopped") == 1
+    assert "To go on: torchrun … --no-python nodepert train --resume run" in told
     assert not any(folders[1].iterdir())
     both = machines(folders, *train, "--resume", "run")
     outputs, errors = zip(*[one.communicate(timeout=240) for one in both], strict=True)
