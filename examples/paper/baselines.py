@@ -178,7 +178,7 @@ def tasks(quick: bool, seeds: Sequence[int]) -> list[Task]:
         for std in NODE_STDS[: 1 if quick else None]
         for baseline in COLOURS
     ]
-    estimates = [{"part": "estimate", **one, "windows": 60 if quick else 400} for one in common]
+    estimates = [{"part": "estimate", **one, "windows": 100 if quick else 400} for one in common]
     feedbacks = [
         {"part": "feedback", **one, "budget": 40_000 if quick else 600_000} for one in common
     ]
