@@ -49,10 +49,10 @@ def test_autoencoder_plots_reconstructions(run_script, is_png, tmp_path):
 @pytest.mark.parametrize(
     ("script", "name", "arguments"),
     [
-        ("reach.py", "reach_quick", ["--only", "mnist"]),
+        ("reach.py", "reach_quick", ["--only", "mnist", "xor"]),
         ("value_mode.py", "value_mode_quick", []),
         ("score_speed.py", "score_speed", []),
-        ("paired_episodes.py", "paired_episodes_quick", ["--agents", "episode", "ars"]),
+        ("paired_episodes.py", "paired_episodes_quick", []),
         ("scaling.py", "scaling_quick", ["--only", "width", "noise"]),
         ("probes.py", "probes", ["--losses", "mse", "noisy"]),
     ],
@@ -67,7 +67,7 @@ def test_benchmarks_write_csv_and_picture(
 
 @pytest.mark.parametrize(
     ("name", "arguments"),
-    [("training_speed", ["--only", "scalar", "--batch-sizes", "64"]), ("env_throughput", [])],
+    [("training_speed", ["--batch-sizes", "64"]), ("env_throughput", [])],
 )
 def test_benchmarks_of_memory_start_afresh(name, arguments, run_script, read_csv, is_png, tmp_path):
     words = (f"benchmarks/{name}.py", "--quick", *arguments, "--out", tmp_path)

@@ -29,6 +29,37 @@ def test_a_killed_process_costs_nothing_but_time(torchrun, tmp_path):
     assert re.search("force_reset=False: the file has the lanes of 2 processes", found["alone"])
 
 
+TRAIN = ["--no-python", pathlib.Path(sys.executable).with_name("nodepert"), "train"]
+WORDS = [*TRAIN, "DelayedXOR-v0", "--steps", "24000", "--evaluations", "1", "--out"]
+
+
+def stop(processes, out):
+    """Ends a run by a signal to the last process of torchrun; returns what all say."""
+    while processes[0].poll() is None and len(list(out.glob("checkpoints/*.zip"))) < 2:
+        time.sleep(0.05)
+    processes[-1].send_signal(signal.SIGTERM)
+    said = "".join(one.communicate(timeout=240)[1] for one in processes)
+    assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", said), said
+    assert said.count("nodepert: stopped") == 1
+    return said
+
+
+def finish(processes, out):
+    """Sees that a run goes on to its end."""
+    told, errors = zip(*[one.communicate(timeout=240) for one in processes], strict=True)
+    assert not any(one.returncode for one in processes), errors
+    assert "".join(told).count("Going on from") == 1
+    assert json.loads((out / "result.json").read_text())["env_steps"] >= 24000
+    assert NodePerturbation.load(out / "model.zip").num_timesteps >= 24000
+
+
+def test_the_command_line_stops_all_and_resumes_all(torchrun, tmp_path):
+    out = tmp_path / "run"
+    said = stop([torchrun(*WORDS, out, processes=2)], out)
+    assert said.count("finishing the update") == 1
+    finish([torchrun(*TRAIN, "--resume", out, processes=2)], out)
+
+
 @pytest.fixture
 def machines(torchrun):
     """Starts a command on two machines, each with its own folder; they share nothing but a port."""
@@ -51,24 +82,11 @@ def test_two_machines_stop_together_and_resume_together(machines, tmp_path):
     for folder in folders:
         folder.mkdir()
     out = folders[0] / "run"
-    train = ["--no-python", pathlib.Path(sys.executable).with_name("nodepert"), "train"]
-    words = ["DelayedXOR-v0", "--steps", "12000", "--evaluations", "1", "--out", "run"]
-    both = machines(folders, *train, *words)
-    while both[0].poll() is None and len(list(out.glob("checkpoints/*.zip"))) < 2:
-        time.sleep(0.05)
-    both[1].send_signal(signal.SIGTERM)
-    told = "".join(one.communicate(timeout=240)[1] for one in both)
-    assert re.search(r"nodepert: stopped, saved .*checkpoint_\d+_steps.zip", told), told
-    assert told.count("nodepert: stopped") == 1
-    assert "To go on: torchrun … --no-python nodepert train --resume run" in told
+    said = stop(machines(folders, *WORDS, "run"), out)
+    assert "To go on: torchrun … --no-python nodepert train --resume run" in said
     assert not any(folders[1].iterdir())
-    both = machines(folders, *train, "--resume", "run")
-    outputs, errors = zip(*[one.communicate(timeout=240) for one in both], strict=True)
-    assert [one.returncode for one in both] == [0, 0], errors
-    assert "".join(outputs).count("Going on from") == 1
+    finish(machines(folders, *TRAIN, "--resume", "run"), out)
     assert not any(folders[1].iterdir())
-    assert json.loads((out / "result.json").read_text())["env_steps"] >= 12000
-    assert NodePerturbation.load(out / "model.zip").num_timesteps >= 12000
 
 
 def test_one_process_does_not_go_back_by_itself(monkeypatch, capsys):
