@@ -59,8 +59,8 @@ class Curve(BaseCallback):
 def learning_curve(rule: str, seed: int, arguments: argparse.Namespace) -> list[tuple[int, float]]:
     """Go accuracy on 1,000 new trials, at equal distances of env steps."""
     preset, delay = preset_for("DelayedXOR-v0"), arguments.delay
-    config = replace(preset.config, n_steps=delay + 4, **{**CELLS[arguments.cell], **RULES[rule]})
-    config = replace(config, replays=arguments.replays)
+    changes = {**CELLS[arguments.cell], **RULES[rule], "replays": arguments.replays}
+    config = replace(preset.config, n_steps=delay + 4, **changes)
     if arguments.credit == "paired":
         config = replace(config, credit="paired", probe_std=0.1)
     env = gym.make("DelayedXOR-v0", delay=delay)

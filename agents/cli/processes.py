@@ -82,6 +82,6 @@ def files_needed(folder: RunFolder) -> dict[str, bytes]:
     """The settings and the newest good checkpoint, by their paths in the folder."""
     folder.read_settings()
     paths = [folder.settings]
-    if any(folder.checkpoints.glob("*.zip")):
+    if folder.has_checkpoints:
         paths.append(newest_checkpoint(folder.checkpoints).path)
     return {str(path.relative_to(folder.path)): path.read_bytes() for path in paths}

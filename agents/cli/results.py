@@ -88,6 +88,11 @@ class RunFolder:
             remove_leftovers(self.path, file.name)
         return settings
 
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether there are any, good or damaged."""
+        return any(self.checkpoints.glob("*.zip"))
+
     def finish(self, result: dict[str, Any]) -> None:
         """Writes ``result.json``, which makes the run complete, and removes its checkpoints."""
         write_json(self.result, result)

@@ -72,7 +72,7 @@ def resume(words: ResumeArguments) -> None:
                 f"nodepert train {arguments.env} --resume {folder.path}"
             )
         torch.set_num_threads(arguments.threads)
-        if any(read.checkpoints.glob("*.zip")):
+        if read.has_checkpoints:
             model = load_newest(arguments, read)
             since: int | None = model.num_timesteps
         else:

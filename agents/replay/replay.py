@@ -185,7 +185,7 @@ class Replay(nn.Module):
         }
         if window.start is not None:
             rows["state"] = window.start
-        told = window.mask.any(0)
+        told = window.mask.any(0).nonzero()[:, 0]
         self.buffer.add({name: values[told] for name, values in rows.items()})
 
     def _fit(self, centres: Tensor, probes: Tensor, losses: Tensor, valid: Tensor) -> None:
@@ -216,6 +216,7 @@ class Replay(nn.Module):
         weight = self.reliability.square().to(network.forward_weights[0].dtype)
         for _ in range(self.count if self.buffer.count >= 4 * self.batch_size else 0):
             stored = self.buffer.draw(self.batch_size, self.generator)
+            count = int(stored["valid"].sum())  # before it goes to a GPU, which is not waited for
             device = network.forward_weights[0].device
             # By step: [T, N, …]
             inputs, probes, changes, centres, started, valid = (
@@ -234,7 +235,6 @@ class Replay(nn.Module):
                 predictions.flatten(0, 1), centres.flatten(0, 1), changes.flatten(0, 1),
                 probes.flatten(0, 1),
             )  # fmt: skip
-            count = int(valid.sum())
             if float(correlation[valid.flatten()].mean()) < LEAST_CORRELATION:
                 network.forget_calls()
                 continue

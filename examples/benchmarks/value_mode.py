@@ -61,30 +61,21 @@ def grid(base: Setting, name: str, values: tuple[float, ...], decays: tuple[floa
     return varied(base, *changes)
 
 
+def around(base: Setting, exploration: Setting) -> list[Setting]:
+    """Twelve settings of a learner with a replay buffer, one of them with another exploration."""
+    changes = ({"learning_rate": 5e-4}, {"learning_rate": 2e-3}, {"weight_decay": 0.0})
+    return [
+        *grid(base, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
+        *varied(base, exploration, *changes),
+    ]
+
+
 OURS_BASE = {"learning_rate": 1e-3, "gradient_steps": 20, "temperature": 0.1, "weight_decay": 0.2}
-OURS = [
-    *grid(OURS_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
-    *varied(
-        OURS_BASE,
-        {"temperature": 0.2},
-        {"learning_rate": 5e-4},
-        {"learning_rate": 2e-3},
-        {"weight_decay": 0.0},
-    ),
-]
 DQN_BASE = {
     "learning_rate": 1e-3, "gradient_steps": 20, "exploration_final_eps": 0.05, "weight_decay": 0.2
 }  # fmt: skip
-DQNS = [
-    *grid(DQN_BASE, "gradient_steps", (5, 10, 20, 40), (0.2, 0.5)),
-    *varied(
-        DQN_BASE,
-        {"exploration_final_eps": 0.02},
-        {"learning_rate": 5e-4},
-        {"learning_rate": 2e-3},
-        {"weight_decay": 0.0},
-    ),
-]
+OURS = around(OURS_BASE, {"temperature": 0.2})
+DQNS = around(DQN_BASE, {"exploration_final_eps": 0.02})
 OURS_LONG = varied(
     OURS_BASE,
     {"weight_decay": 0.5},
@@ -210,10 +201,10 @@ def chosen(name: str, budget: int) -> str:
     texts = [as_text(setting) for setting in agent.searches[searched]]
     found = {
         setting: statistics.mean(result["value"] for result in results)
-        for (who, budget, setting), results in grouped(
+        for (who, tried, setting), results in grouped(
             read_results(RESULTS / "value_mode_search.csv")
         ).items()
-        if who == agent.searched_as and budget == searched and setting in texts
+        if who == agent.searched_as and tried == searched and setting in texts
     }
     return min(found, key=lambda setting: found[setting], default=texts[0])
 

@@ -11,7 +11,6 @@ set -euo pipefail
 
 bin=$(realpath "${1:-.venv/bin}")
 place=$(mktemp -d)
-train="$bin/nodepert train"
 export OMP_NUM_THREADS=1
 
 clean_up() {
@@ -32,7 +31,7 @@ ip link add eth1 netns nodepert1 type veth peer name eth2 netns nodepert2
 for i in 1 2; do
     ip -n "nodepert$i" addr add "10.9.0.$i/24" dev "eth$i"
     ip -n "nodepert$i" link set "eth$i" up
-    mkdir -p "$place/disk$i" "$place/results"
+    mkdir -p "$place/disk$i"
     # A host is a process that waits, with the namespaces that commands enter.
     ip netns exec "nodepert$i" unshare --uts --mount bash -c "
         hostname host$i
@@ -53,7 +52,7 @@ on() { # on HOST COMMAND...
 on_both() { # torchrun's arguments
     for i in 1 2; do
         on "$i" "$bin/torchrun" --nnodes 2 --node-rank $((i - 1)) --master-addr host1 \
-            --no-python $train "$@" > "$place/log$i" 2>&1 &
+            --no-python "$bin/nodepert" train "$@" > "$place/log$i" 2>&1 &
         pids[i]=$!
     done
 }
