@@ -9,14 +9,17 @@ over the budget. Scores are of the test split; settings come from a search on th
 which training then leaves out. Of each agent twelve were tried with one seed: of ours and DQN after
 100,000 env steps, which settles budgets up to there, and of PPO after 400,000, which settles all of
 its. At 200,000 the two of ours and the two of DQN that had done best there with the first seed were
-compared once more, with two. Rows that are in the CSV already are not run again. A run stops after
-30 minutes; its row says after how many env steps.
+compared once more, with two. "5 minibatches" is for those who count seconds: of the settings of
+ours that were searched, those with the fewest minibatches. Rows that are in the CSV already are not
+run again, so that seconds can be compared only where one run wrote them all. A run stops after 30
+minutes; its row says after how many env steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import itertools
 import pathlib
 import statistics
 import time
@@ -76,6 +79,7 @@ DQN_BASE = {
 }  # fmt: skip
 OURS = around(OURS_BASE, {"temperature": 0.2})
 DQNS = around(DQN_BASE, {"exploration_final_eps": 0.02})
+OURS_FAST = grid(OURS_BASE, "gradient_steps", (5,), (0.2, 0.5))
 OURS_LONG = varied(
     OURS_BASE,
     {"weight_decay": 0.5},
@@ -168,6 +172,9 @@ def of_ours(rule: str, budgets: tuple[int, ...]) -> Agent:
 
 AGENTS = {
     "value, response": of_ours("response", BUDGETS),
+    "value, 5 minibatches": Agent(
+        ours("response"), BUDGETS, {100_000: OURS_FAST}, "value, response"
+    ),
     "value, backprop": of_ours("backprop", (MAIN_BUDGET,)),
     "value, fixed": of_ours("fixed", (MAIN_BUDGET,)),
     "PPO": Agent(ppo, PPO_BUDGETS, {400_000: PPOS}, "PPO"),
@@ -270,10 +277,13 @@ def read_results(path: pathlib.Path) -> dict[Run, Result]:
         rows = list(csv.DictReader(file))
     return {
         Run(row["agent"], int(row["budget"]), row["setting"], int(row["seed"])): {
-            **row, "value": float(row["value"]), "env_steps": int(row["env_steps"])
+            **row,
+            "env_steps": int(row["env_steps"]),
+            "value": float(row["value"]),
+            "seconds": float(row["seconds"]),
         }
         for row in rows
-    }  # fmt: skip
+    }
 
 
 def append_result(path: pathlib.Path, result: Result) -> None:
@@ -297,39 +307,49 @@ def grouped(results: dict[Run, Result]) -> dict[tuple[str, int, str], list[Resul
 def table(results: dict[Run, Result]) -> str:
     """Medians over seeds, as Markdown."""
     lines = [
-        "| agent | env steps | setting | median error | range over seeds |",
-        "|---|---|---|---|---|",
+        "| agent | env steps | setting | median error | range over seeds | median seconds |",
+        "|---|---|---|---|---|---|",
     ]
     for (agent, budget, setting), found in grouped(results).items():
         values = [one["value"] for one in found]
         cut = min(one["env_steps"] for one in found)
         steps = f"{budget:,}" if cut >= budget else f"{budget:,}, cut at {cut:,} steps"
         lines.append(
-            f"| {agent} | {steps} | {setting} | {statistics.median(values):.2%} "
-            f"| {min(values):.2%} – {max(values):.2%} ({len(values)}) |"
+            f"| {agent} | {steps} | {setting} | {median(found, 'value'):.2%} "
+            f"| {min(values):.2%} – {max(values):.2%} ({len(values)}) "
+            f"| {median(found, 'seconds'):.0f} |"
         )
     return "\n".join(lines)
 
 
+def median(results: list[Result], column: str) -> float:
+    """Over seeds."""
+    return statistics.median(one[column] for one in results)
+
+
 def picture(results: dict[Run, Result], path: pathlib.Path) -> None:
-    """Error over env steps: lines through medians, one dot a run."""
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for colour, name in enumerate(AGENTS):
-        groups = {key: found for key, found in grouped(results).items() if key[0] == name}
-        curve = sorted(
-            (budget, 100 * statistics.median(one["value"] for one in found))
-            for (_, budget, _), found in groups.items()
-        )
-        if curve:
-            axes.plot(*zip(*curve, strict=True), color=f"C{colour}", label=name)
-        for found in groups.values():
-            for one in found:
-                axes.plot(one["env_steps"], 100 * one["value"], ".", color=f"C{colour}")
-    axes.set(xscale="log", yscale="log", xlabel="env steps", ylabel="error, %")
-    axes.set_title("MNIST, one digit named per image, reward: right or wrong", fontsize=10)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend()
+    """Error over env steps and over seconds: lines through medians, one dot a run."""
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    for axes, column, label in zip(
+        figure.subplots(1, 2, sharey=True),
+        ("env_steps", "seconds"),
+        ("env steps", "seconds of training"),
+        strict=True,
+    ):
+        for colour, name in enumerate(AGENTS):
+            groups = [found for (who, *_), found in grouped(results).items() if who == name]
+            curve = sorted(
+                (median(found, column), 100 * median(found, "value")) for found in groups
+            )
+            if curve:
+                axes.plot(*zip(*curve, strict=True), color=f"C{colour}", label=name)
+            for one in itertools.chain.from_iterable(groups):
+                axes.plot(one[column], 100 * one["value"], ".", color=f"C{colour}")
+        axes.set(xscale="log", yscale="log", xlabel=label)
+        axes.grid(alpha=0.3, which="both")
+    figure.axes[0].set_ylabel("error, %")
+    figure.axes[0].legend()
+    figure.suptitle("MNIST, one digit named per image, reward: right or wrong", fontsize=10)
     figure.savefig(path, dpi=120)
 
 
