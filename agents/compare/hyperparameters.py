@@ -10,6 +10,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
+import torch
 import yaml
 from gymnasium import spaces
 from stable_baselines3.common.noise import (
@@ -32,7 +33,11 @@ NOT_THE_ALGORITHMS = ("n_envs", "normalize", "n_timesteps", "source")
 MOST_VALUES = 100_000
 """Of a file."""
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std")
-ACTIVATIONS = {cls.__name__: cls for cls in (nn.ReLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.SiLU)}
+NAMED: dict[str, tuple[type, ...]] = {
+    "activation_fn": (nn.ReLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.SiLU),
+    "optimizer_class": (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD),
+}
+"""Policy settings that are classes, and the classes that a file can name."""
 NOISES: dict[str, type[NormalActionNoise] | type[OrnsteinUhlenbeckActionNoise]] = {
     "normal": NormalActionNoise,
     "ornstein-uhlenbeck": OrnsteinUhlenbeckActionNoise,
@@ -164,11 +169,12 @@ def _policy_kwargs(given: Any) -> dict[str, Any]:
             "text is not evaluated"
         )
     made = dict(given)
-    if "activation_fn" in made:
-        name = str(made["activation_fn"]).removeprefix("nn.")
-        if name not in ACTIVATIONS:
-            raise ConfigError(f"activation_fn: {name!r}: expected one of {', '.join(ACTIVATIONS)}")
-        made["activation_fn"] = ACTIVATIONS[name]
+    for key in NAMED.keys() & made.keys():
+        classes = {cls.__name__: cls for cls in NAMED[key]}
+        name = str(made[key]).rpartition(".")[2]
+        if name not in classes:
+            raise ConfigError(f"{key}: {made[key]!r}: expected one of {', '.join(classes)}")
+        made[key] = classes[name]
     return made
 
 

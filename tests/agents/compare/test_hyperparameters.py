@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import torch
 from gymnasium import spaces
 from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from torch import nn
@@ -15,6 +16,7 @@ from nodepert.agents.compare.hyperparameters import (
 from nodepert.agents.compare.models import check_settings, settings_for
 from nodepert.agents.compare.rivals import RIVALS
 
+SOURCES = ("rl_zoo3", "chosen by hand", "examples/benchmarks/value_mode.py --search")
 BOX, FOUR = spaces.Box(-1, 1, (2,)), spaces.Discrete(4)
 ENTRIES = [(agent, env) for agent, envs in packaged().items() for env in envs]
 
@@ -26,7 +28,7 @@ def test_packaged_entries_are_what_the_algorithms_take(agent, env):
         check_settings(agent, settings, BOX if BOX.__class__ in RIVALS[agent].actions else FOUR)
     else:  # fields of our own config
         assert settings_for(agent, env, [packaged()]).items() >= settings.items()
-    assert settings["source"] in ("rl_zoo3", "chosen by hand")
+    assert settings["source"] in SOURCES
     numbers = [value for value in settings.values() if isinstance(value, str)]
     assert not any(text.replace(".", "").replace("e-", "").isdigit() for text in numbers)
 
@@ -54,7 +56,11 @@ def test_arguments():
             "clip_range": "1e-1",
             "gamma": 0.9,
             "train_freq": [1, "episode"],
-            "policy_kwargs": {"activation_fn": "nn.ReLU", "net_arch": [3]},
+            "policy_kwargs": {
+                "activation_fn": "nn.ReLU",
+                "net_arch": [3],
+                "optimizer_class": "torch.optim.AdamW",
+            },
             "noise_type": "normal",
             "noise_std": 0.5,
         },
@@ -66,7 +72,11 @@ def test_arguments():
         "clip_range": 0.1,
         "gamma": 0.9,
         "train_freq": (1, "episode"),
-        "policy_kwargs": {"activation_fn": nn.ReLU, "net_arch": [3]},
+        "policy_kwargs": {
+            "activation_fn": nn.ReLU,
+            "net_arch": [3],
+            "optimizer_class": torch.optim.AdamW,
+        },
     }
     assert [Linear(0.002)(left) for left in (1, 0.25, 0)] == [0.002, 0.0005, 0]
     assert isinstance(noise, NormalActionNoise)
@@ -80,6 +90,7 @@ def test_arguments():
     [
         ({"policy_kwargs": "dict(net_arch=[64])"}, "not evaluated"),
         ({"policy_kwargs": {"activation_fn": "Step"}}, "ReLU, Tanh"),
+        ({"policy_kwargs": {"optimizer_class": "Lion"}}, "optimizer_class: 'Lion'.*Adam, AdamW"),
         ({"learning_rate": "cos_0.1"}, "lin_NUMBER"),
         ({"learning_rate": "lin_fast"}, "lin_NUMBER"),
         ({"noise_type": "pink", "noise_std": 0.1}, "normal, ornstein"),
