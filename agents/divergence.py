@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pathlib
+import statistics
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
@@ -18,14 +19,17 @@ __all__ = ["DivergenceGuard", "roll_back"]
 
 FEWEST = 10
 """Losses before which none is called exploding."""
+RECENT = 3
+"""Losses whose median explodes: a rare failure among few steps is large in one update alone."""
 
 
 class DivergenceGuard(BaseCallback):
     """Ends training with an error, between two updates, once the loss explodes.
 
-    It does where an update's mean loss, minus the mean reward, is so many times as large as the
-    largest in size of the updates before it (the last 100, ``stats_window_size``). NaN and
-    infinite predictions are errors without it, a :class:`~nodepert.agents.NonFiniteError` too.
+    It does where the mean loss, minus the mean reward, is in the median of three updates so many
+    times as large as the largest in size of the updates before them (the last 100,
+    ``stats_window_size``), or NaN. NaN and infinite predictions are errors without it, a
+    :class:`~nodepert.agents.NonFiniteError` too.
 
     Args:
         factor: How many times.
@@ -43,11 +47,11 @@ class DivergenceGuard(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         losses = cast("NodePerturbation", self.model).logs.losses
-        if len(losses) <= FEWEST:
+        if len(losses) < FEWEST + RECENT:
             return
-        *earlier, loss = losses
-        largest = max(map(abs, earlier))
-        if math.isnan(loss) or loss > self.factor * largest > 0:
+        earlier, recent = list(losses)[:-RECENT], list(losses)[-RECENT:]
+        loss, largest = statistics.median(recent), max(map(abs, earlier))
+        if any(map(math.isnan, recent)) or loss > self.factor * largest > 0:
             raise DivergenceError(
                 f"the loss explodes: {loss:.4g} after env step {self.num_timesteps}, at most "
                 f"{largest:.4g} in the updates before; try a smaller learning_rate or "

@@ -14,6 +14,7 @@ __all__ = [
     "PairingError",
     "PartnerError",
     "RunError",
+    "explain",
 ]
 
 
@@ -67,3 +68,12 @@ class PartnerError(NodepertError, RuntimeError):
 
 class RunError(NodepertError, RuntimeError):
     """Runs of a comparison failed."""
+
+
+def explain(error: BaseException) -> str:
+    """Type and message of an error in one line."""
+    try:
+        message = " ".join(str(error).split())
+    except Exception:  # of an environment's own class
+        message = "its message can't be shown"
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__

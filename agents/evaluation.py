@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,17 +75,19 @@ def evaluate(
     """
     if seed is None:
         seed = 20_000 if split == "validation" else 10_000
-    env = gym.make(env_id, **(env_kwargs or {}))
-    task = env.unwrapped
-    if isinstance(task, MNIST | MNISTAutoencoder):
-        assert task.spec is not None  # whose kwargs lack those that only gymnasium.make takes
-        kwargs = {**task.spec.kwargs, "split": split, "order": "sequential", "holdout": False}
-        return _score_images(model, type(task)(**kwargs))
-    lanes = vectorise(env, 1_000 if isinstance(task, LossEnv) else 20)
-    if isinstance(task, DelayedXOR):
-        steps = MOST_STEPS if isinstance(task.schedule, Trials) else STREAM_STEPS
-        return Score("go_accuracy", float(np.mean(play(model, lanes, seed, steps)[1])))
-    return Score("mean_return", float(np.mean(play(model, lanes, seed, MOST_STEPS)[0])))
+    with closing(gym.make(env_id, **(env_kwargs or {}))) as env:
+        task = env.unwrapped
+        if isinstance(task, MNIST | MNISTAutoencoder):
+            assert task.spec is not None  # whose kwargs lack those that only gymnasium.make takes
+            kwargs = {**task.spec.kwargs, "split": split, "order": "sequential", "holdout": False}
+            return _score_images(model, type(task)(**kwargs))
+        with closing(vectorise(env, 1_000 if isinstance(task, LossEnv) else 20)) as lanes:
+            if isinstance(task, DelayedXOR):
+                steps = MOST_STEPS if isinstance(task.schedule, Trials) else STREAM_STEPS
+                correct = play(model, lanes, seed, steps)[1]
+                return Score("go_accuracy", float(np.mean(correct)))
+            returns = play(model, lanes, seed, MOST_STEPS)[0]
+            return Score("mean_return", float(np.mean(returns)))
 
 
 def _score_images(model: Predicts, task: MNIST | MNISTAutoencoder) -> Score:

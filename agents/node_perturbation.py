@@ -164,7 +164,7 @@ class NodePerturbation(BaseAlgorithm):
         """Makes lanes of ``env``, in a number that fits."""
         per_context = self.lanes_per_context
         method = METHODS[self.config.credit]
-        wrapper = RestingLane if method.lanes_rest else None
+        wrapper = RestingLane if method.whole_episodes else None
         vector_env = vectorise(env, self._contexts_to_make() * per_context, wrapper)
         if vector_env.num_envs % per_context:
             raise ConfigError(
@@ -259,19 +259,24 @@ class NodePerturbation(BaseAlgorithm):
 
         Args:
             env: See the constructor. A single one gets as many lanes as the batch size asks for.
-            force_reset: Start new episodes before training.
+            force_reset: Start new episodes before training. Only those of the environment that the
+                model has already can go on.
 
         Raises:
-            ConfigError: Its spaces are not the model's.
+            ConfigError: Its spaces are not the model's, or its episodes can't go on.
         """
-        situation = self._situation
+        if not force_reset:
+            if env is not self.env and env is not self._vector_env:
+                raise ConfigError(
+                    f"force_reset=False: env {env} is another one than the model has, so that no "
+                    "episode can go on in it; expected force_reset=True"
+                )
+            return
         vector_env = self._vectorise(env)
         check_spaces(vector_env, self.observation_space, self.action_space)
         self._attach(env, vector_env)
         self.action_scale = self.policy.actions.action_scale  # predictions keep their meaning
         self._context_seeds = None
-        if not force_reset:
-            self._situation = situation
 
     # Learning --------------------------------------------------------------------------------
 
@@ -389,6 +394,8 @@ class NodePerturbation(BaseAlgorithm):
         if not self.policy.training:  # a callback may have used the policy
             self.policy.set_training_mode(True)
         self.policy.network.forget_calls()  # of a window that was interrupted
+        if self.method.whole_episodes:  # also after a run that was stopped in the middle of some
+            self._episodes = Episodes(lanes.contexts)
         self._moment = capture(self)
         callback.on_rollout_start()
 

@@ -18,7 +18,8 @@ from stable_baselines3.common import env_checker as sb3_env_checker
 from nodepert.agents.checking.deadline import TimeIsUp, time_limit
 from nodepert.agents.checking.differences import Make, play, samples
 from nodepert.agents.checking.modes import Mode, modes_of
-from nodepert.agents.lanes.guard import explain, fault
+from nodepert.agents.errors import explain
+from nodepert.agents.lanes.guard import fault
 from nodepert.envs import ContractError, LossEnv, NodepertError
 from nodepert.envs.testing import check_loss_env
 

@@ -19,9 +19,8 @@ from nodepert.agents.checking.differences import (
     play,
     samples,
 )
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.errors import ConfigError, explain
 from nodepert.agents.lanes.actions import ActionMap
-from nodepert.agents.lanes.guard import explain
 from nodepert.agents.lanes.observations import is_readable
 from nodepert.envs import LossEnv
 

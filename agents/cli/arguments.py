@@ -14,9 +14,8 @@ import gymnasium as gym
 import tyro
 
 import nodepert.envs  # noqa: F401
-from nodepert.agents.errors import ConfigError, NodepertError
+from nodepert.agents.errors import ConfigError, NodepertError, explain
 from nodepert.agents.executors import Executor, make_executor
-from nodepert.agents.lanes.guard import explain
 
 __all__ = ["ExecutorArguments", "Pairs", "make_env", "parse_env_kwargs", "parse_pairs"]
 

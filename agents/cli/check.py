@@ -15,8 +15,7 @@ import tyro
 from nodepert.agents.checking.check import Report, check_env
 from nodepert.agents.checking.differences import Make
 from nodepert.agents.cli.arguments import Pairs, parse_env_kwargs
-from nodepert.agents.errors import ConfigError
-from nodepert.agents.lanes.guard import explain
+from nodepert.agents.errors import ConfigError, explain
 
 __all__ = ["CheckArguments", "check", "find_env"]
 

@@ -176,7 +176,7 @@ def full_config(
         "policy": arguments.policy,
         **config_to_json(model.config),
         **options_to_json(model.policy),
-        "n_steps": model.config.n_steps or model.policy.default_n_steps,
+        "n_steps": model.method.n_steps,
     }
 
 

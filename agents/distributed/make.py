@@ -55,6 +55,7 @@ def make_ray_vec(
     example = make()
     native = vectorise(example, 1)
     if not isinstance(native, LossVectorEnv):
+        native.close()
         example.close()  # its spaces are all that is needed
         return RayVectorEnv(
             make, example, num_envs, workers=workers, timeout=timeout, max_restarts=max_restarts

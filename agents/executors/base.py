@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-__all__ = ["Executor", "Outcome", "explain"]
+__all__ = ["Executor", "Outcome"]
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -43,8 +43,3 @@ class Executor(Protocol):
         Yields:
             Outcomes, in the order in which tasks end. Closing the iterator ends the tasks that run.
         """
-
-
-def explain(error: Exception) -> str:
-    """An error in a line."""
-    return f"{type(error).__name__}: {error}"

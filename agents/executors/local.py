@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, Generic
 
-from nodepert.agents.executors.base import Outcome, Result, Task, explain
+from nodepert.agents.errors import explain
+from nodepert.agents.executors.base import Outcome, Result, Task
 
 __all__ = ["Processes"]
 

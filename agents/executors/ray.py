@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from nodepert.agents.errors import ConfigError
-from nodepert.agents.executors.base import Outcome, Result, Task, explain
+from nodepert.agents.errors import ConfigError, explain
+from nodepert.agents.executors.base import Outcome, Result, Task
 
 __all__ = ["OnRay"]
 

@@ -15,7 +15,7 @@ from gymnasium import spaces
 from gymnasium.vector import SyncVectorEnv, VectorEnv
 from stable_baselines3.common.vec_env import DummyVecEnv
 
-from nodepert.agents.errors import LaneError, NodepertError
+from nodepert.agents.errors import LaneError, NodepertError, explain
 
 __all__ = ["failed_lane", "fault", "lane_errors"]
 
@@ -56,15 +56,6 @@ def lane_errors(env: VectorEnv[Any, Any, Any], step: int) -> Iterator[None]:
         abandon(base)
         where = "the environment" if lane is None else f"lane {lane} of the environment"
         raise LaneError(f"{where} failed at vector step {step}: {how}", lane, step) from error
-
-
-def explain(error: BaseException) -> str:
-    """Type and message of an error in one line."""
-    try:
-        message = " ".join(str(error).split())
-    except Exception:  # of an environment's own class
-        message = "its message can't be shown"
-    return f"{type(error).__name__}: {message}" if message else type(error).__name__
 
 
 def container(env: VectorEnv[Any, Any, Any]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 from gymnasium.vector import VectorEnv
 
@@ -22,9 +23,13 @@ def can_be_paired(env: EnvLike) -> bool:
     played.
     """
     lanes = vectorise(env, 2)
-    if action_map(lanes).action_scale is not None:
-        return True
-    return is_readable(lanes.single_observation_space) and stays_in_step(lanes)
+    try:
+        if action_map(lanes).action_scale is not None:
+            return True
+        return is_readable(lanes.single_observation_space) and stays_in_step(lanes)
+    finally:
+        if isinstance(env, gym.Env | str):
+            lanes.close()  # made for this alone
 
 
 def stays_in_step(env: VectorEnv[Any, Any, Any], steps: int = 8) -> bool:

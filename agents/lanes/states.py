@@ -56,7 +56,7 @@ def get_state(env: VectorEnv[Any, Any, Any]) -> State | None:
         env: Reset already.
     """
     if hasattr(env, "get_state") and hasattr(env, "set_state"):
-        return as_arrays(env.get_state())
+        return told_state(env)
     if type(env) is not SyncVectorEnv:
         return None
     state: State = {"autoreset": env._autoreset_envs.copy()}
@@ -92,7 +92,7 @@ def lane_state(env: gym.Env[Any, Any]) -> State | None:
     if base is None:
         return None
     steps = {f"elapsed_steps_{i}": np.array(one._elapsed_steps) for i, one in enumerate(limits)}
-    own = classic_state(base) if type(base) in CLASSIC else as_arrays(base.get_state())
+    own = classic_state(base) if type(base) in CLASSIC else told_state(base)
     return None if own is None else {**own, **steps}
 
 
@@ -139,12 +139,17 @@ def set_classic_state(env: Any, state: State) -> None:
         env.steps_beyond_terminated = None if beyond < 0 else beyond
 
 
-def as_arrays(state: Any) -> State | None:
-    """A dict of arrays of numbers; None where an environment's ``get_state`` gives another thing.
+def told_state(env: Any) -> State | None:
+    """What ``get_state`` tells, as arrays of numbers; None where it tells another thing.
 
-    Of environments that are not ours, it may: a copy of a simulator, say.
+    Of environments that are not ours, it may: a copy of a simulator, say, or lists of all lengths;
+    it may ask for arguments, or be there only to be overridden.
     """
-    if not isinstance(state, dict):
+    try:
+        state = env.get_state()
+        if not isinstance(state, dict):
+            return None
+        arrays = {name: np.array(values, order="C") for name, values in state.items()}
+    except (NotImplementedError, TypeError, ValueError):
         return None
-    arrays = {name: np.array(values, order="C") for name, values in state.items()}
     return None if any(one.dtype.kind not in "biuf" for one in arrays.values()) else arrays

@@ -15,7 +15,8 @@ from typing import Any
 import gymnasium as gym
 from gymnasium.vector.utils import CloudpickleWrapper
 
-from nodepert.agents.lanes.guard import explain, fault
+from nodepert.agents.errors import explain
+from nodepert.agents.lanes.guard import fault
 from nodepert.envs import LossEnv
 
 __all__ = ["Failure", "Worker"]

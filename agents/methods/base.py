@@ -37,10 +37,12 @@ class Method(ABC, Generic[Batch]):
     """Whether the policy has a critic."""
     normalizes_observation: ClassVar[bool] = False
     """Whether observations that are numbers are normalised by default."""
-    lanes_rest: ClassVar[bool] = False
-    """Whether lanes that the agent makes can rest once their episode is over."""
+    whole_episodes: ClassVar[bool] = False
+    """Whether each update plays one episode a lane from its start; a lane can rest after it."""
     default_log_interval: ClassVar[int]
     """Updates from one log to the next."""
+    n_steps: int
+    """Vector steps from one update to the next, at most."""
     optimizers: dict[str, torch.optim.Optimizer]
     memory: nn.ModuleDict
 

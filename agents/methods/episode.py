@@ -89,7 +89,7 @@ class Episode(Method[Pairs]):
     shows_contexts = False
     has_critic = False
     normalizes_observation = True
-    lanes_rest = True
+    whole_episodes = True
     default_log_interval = 1
 
     def __init__(
@@ -100,7 +100,7 @@ class Episode(Method[Pairs]):
         generator: torch.Generator,
     ) -> None:
         self.policy, self.generator = policy, generator
-        self.longest = config.n_steps or DEFAULT_LENGTH
+        self.n_steps = config.n_steps or DEFAULT_LENGTH
         self.descent = make_descent(config, policy.network, learning_rate, generator)
         self.exploration = Exploration(config, policy.action_space, policy.actions.dim).to(
             generator.device
@@ -144,7 +144,7 @@ class Episode(Method[Pairs]):
             going = np.ones(lanes.contexts, np.bool_)
             returns = np.zeros(lanes.contexts)
             inputs, valid, shown = [], [], []
-            for t in range(self.longest):
+            for t in range(self.n_steps):
                 x = policy.to_input(observation)
                 step = network.step(x, state)
                 tried = step.prediction + torch.einsum("ldn,ln->ld", noise, last_nodes(step, x))
@@ -153,7 +153,7 @@ class Episode(Method[Pairs]):
                 valid.append(torch.as_tensor(going, device=x.device))
                 shown.append(observation[going])
                 played = lanes.step(policy.actions.action(tried))
-                played = of_first_episodes(played, going, rests, last=t + 1 == self.longest)
+                played = of_first_episodes(played, going, rests, last=t + 1 == self.n_steps)
                 returns -= played.losses[:, 0]
                 observation, state = played.observation, step.state
                 if not on_step(played):

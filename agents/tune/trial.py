@@ -11,7 +11,7 @@ import numpy as np
 
 from nodepert.agents.compare.run import Point, Run, carry_out
 from nodepert.agents.compare.summary import lower_is_better
-from nodepert.agents.executors.base import explain
+from nodepert.agents.errors import explain
 from nodepert.agents.tune.search import Kind
 
 if TYPE_CHECKING:

@@ -1,5 +1,7 @@
 """Noticing that a run diverges, and going back."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 
@@ -28,14 +30,25 @@ def test_an_exploding_loss_ends_the_run(tasks):
         DivergenceGuard(1)
 
 
-@pytest.mark.parametrize("losses", [[0.0] * 20 + [5.0], [-1e-6] * 20 + [-5.0], [1.0] * 5 + [1e9]])
-def test_rare_rewards_and_first_updates_are_no_explosion(tasks, losses):
+@pytest.mark.parametrize(
+    ("losses", "explodes"),
+    [
+        ([0.0] * 20 + [5.0] * 3, False),
+        ([-1e-6] * 20 + [-5.0] * 3, False),
+        ([1.0] * 5 + [1e9] * 3, False),
+        ([1e-4] * 50 + [0.125], False),  # a rare failure
+        ([1e-4] * 50 + [0.125, 1e-4, 0.125], True),
+        ([1.0] * 20 + [float("nan")], True),
+    ],
+)
+def test_rare_rewards_and_first_updates_are_no_explosion(tasks, losses, explodes):
     model = NodePerturbation("MlpPolicy", tasks.Echo(), **SMALL)
     guard = DivergenceGuard()
     guard.init_callback(model)
     for loss in losses:
         model.logs.add_loss(loss)
-    guard.on_rollout_start()
+    with pytest.raises(DivergenceError) if explodes else nullcontext():
+        guard.on_rollout_start()
 
 
 def test_rolling_back_takes_all_that_was_learned_but_no_env_steps(tasks, same_weights, tmp_path):

@@ -167,6 +167,22 @@ def test_mean_return_of_somebody_else_s_environment(registered):
     assert capped.value == np.mean(np.minimum(lengths, 5))
 
 
+def test_environments_are_closed(registered):
+    made, closed = [], []
+
+    class Server(Counts):
+        def __init__(self):
+            made.append(self)
+
+        def close(self):
+            closed.append(self)
+
+    act = Acts(lambda observation, state, started: (np.ones(len(observation), int), None))
+    evaluate(act, registered(Server))
+    assert len(made) == 21
+    assert {id(one) for one in made} == {id(one) for one in closed}
+
+
 def test_mean_return_of_a_loss_environment(registered, tasks):
     env_id = registered(tasks.Echo)
     right = Acts(lambda observation, state, started: (observation / 2, None))

@@ -476,6 +476,16 @@ def test_set_env(make, tasks, same_weights):
     assert (model.get_env(), model._vector_env) == (lanes, seven), "a refused env changes nothing"
 
 
+def test_only_episodes_of_the_same_env_go_on(make, tasks, same_weights):
+    model, untouched = make().learn(80), make().learn(80)
+    with pytest.raises(ConfigError, match=r"force_reset=False.*another"):
+        model.set_env(tasks.Echo(), force_reset=False)
+    model.set_env(model.get_env(), force_reset=False)
+    for one in (model, untouched):
+        one.learn(80, reset_num_timesteps=False)
+    assert same_weights(model, untouched)
+
+
 def test_set_env_keeps_the_meaning_of_predictions(make, tasks, tmp_path):
     class Louder(tasks.Echo):
         action_scale = 10.0

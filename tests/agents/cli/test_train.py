@@ -119,6 +119,13 @@ def test_config_in_the_result_names_what_the_policy_chose(run, tmp_path):
     assert (config["net_arch"], config["activation"], config["n_steps"]) == ([50], "tanh", 8)
 
 
+def test_config_in_the_result_names_what_the_method_chose(run, tmp_path):
+    words = ("train", "MountainCar-v0", "--steps", "1024", "--evaluations", "1", "--out", "run")
+    assert run(*words).code == 0
+    config = result_of(tmp_path / "run")["config"]
+    assert (config["credit"], config["n_steps"]) == ("score", 128)
+
+
 def test_policy_kwargs(run, tmp_path):
     options = ("--policy-kwarg", "cell=lstm", "--policy-kwarg", "init_gain=0.5")
     done = run(*XOR, *options)

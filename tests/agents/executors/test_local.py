@@ -12,7 +12,12 @@ def test_results_failures_and_logs_come_back(tasks, log_of):
     before, ended, taken = dict(os.environ), {}, []
 
     def jobs():
-        for job in [(tasks.double, 2), (tasks.die, 4), (tasks.double, 3)]:
+        for job in [
+            (tasks.double, 2),
+            (tasks.die, 4),
+            (tasks.double, 3),
+            (tasks.fail_unspeakably, 5),
+        ]:
             taken.append(len(ended))
             yield job
 
@@ -25,6 +30,7 @@ def test_results_failures_and_logs_come_back(tasks, log_of):
         2: None,
         3: "ValueError: three is bad",
         4: "its process ended with code 4",
+        5: "Unspeakable: its message can't be shown",
     }
     assert (ended[2].result["twice"], ended[3].result) == (4, None)
     assert len(ended[2].result["much"]) == 10**6, "more than a pipe holds"

@@ -73,12 +73,30 @@ class Own(gym.Env):
         (object(), False),
         ({"a": object()}, False),
         ({"a": "x"}, False),
+        ({"queue": [[1], [2, 3]]}, False),
     ],
 )
 def test_own_get_state_must_give_numbers(state, plain):
     env = lanes(lambda: Own(state))
     env.reset()
     assert (get_state(env) is not None) is plain
+
+
+class Asks(Own):
+    def get_state(self, of):
+        return {"a": 1}
+
+
+class ToBeOverridden(Own):
+    def get_state(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("make", [Asks, ToBeOverridden])
+def test_get_state_that_cannot_be_called_tells_nothing(make):
+    env = lanes(lambda: make(None))
+    env.reset()
+    assert get_state(env) is None
 
 
 def test_subclasses_may_remember_more():

@@ -215,6 +215,30 @@ def test_a_seed_gives_the_same_weights_bit_for_bit(same_weights):
     assert not same_weights(models[0], models[2])
 
 
+def test_a_run_that_was_stopped_counts_whole_episodes():
+    """What an abandoned episode lasted is not added to the next."""
+
+    class Stays(Steer):
+        def step(self, action):
+            return super().step(0 * action)
+
+    model = make(Stays, n_envs=4)
+    model.learn(1000, StopAt(12))
+    model.learn(24, reset_num_timesteps=False)
+    assert {one["l"] for one in model.ep_info_buffer} == {6}
+
+
+class StopAt(BaseCallback):
+    """Stops in the middle of a batch of episodes."""
+
+    def __init__(self, at):
+        super().__init__()
+        self.at = at
+
+    def _on_step(self):
+        return self.num_timesteps < self.at
+
+
 class SaveAt(BaseCallback):
     """Saves in the middle of a batch of episodes."""
 
