@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from nodepert.agents.feedback import LossRule, ResponseRule, UpdateRule
-from nodepert.agents.maths import gaussian_spread
+from nodepert.agents.maths import gaussian_spread, to_come
 from nodepert.agents.networks import FeedbackLayer, Network, Step
 from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.window import Window
@@ -74,7 +74,7 @@ def learn_from_loss(
     noises = [torch.cat([step[i] for step in window.node_noise]) for i in hidden]  # ξ[i], alike
     if rules[0].subtracts_prediction:
         change = change - predicted_change(noises, carried).view_as(change)
-    future = to_come(change, window).flatten()
+    future = to_come(change * window.mask, torch.stack(window.started)).flatten()
     for i, rule in enumerate(rules):
         nodes = carried[i].flatten(1), future, noises[i].flatten(1)
         mismatch = rule.mismatch(*nodes, noise.variance(i)).view_as(carried[i])
@@ -97,18 +97,6 @@ def predicted_change(noises: Sequence[Tensor], carried: Sequence[Tensor]) -> Ten
     return torch.stack(
         [(xi * error).flatten(1).sum(1) for xi, error in zip(noises, carried, strict=True)]
     ).sum(0)
-
-
-def to_come(changes: Tensor, window: Window) -> Tensor:
-    """Σ of changes of the loss from each step to the end of episode or window, shape (T, N)."""
-    changes = changes * window.mask
-    future = torch.zeros_like(changes)
-    running = torch.zeros_like(changes[0])
-    for t in reversed(range(len(changes))):
-        running = running + changes[t]
-        future[t] = running
-        running = running.masked_fill(window.started[t], 0.0)
-    return future
 
 
 def sources_of(layer: FeedbackLayer, lag: int, window: Window) -> Tensor:

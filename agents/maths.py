@@ -29,6 +29,7 @@ __all__ = [
     "response_feedback_gradient",
     "ridge_feedback",
     "sign_congruence",
+    "to_come",
 ]
 
 
@@ -235,3 +236,19 @@ def relative_error(weight: Tensor, feedback: Tensor) -> float:
 def sign_congruence(weight: Tensor, feedback: Tensor) -> float:
     """Fraction of entries whose sign agrees, between 0 and 1."""
     return float((weight.sign() == feedback.sign()).double().mean())
+
+
+def to_come(changes: Tensor, started: Tensor) -> Tensor:
+    """Sums of changes of the loss from each step to the end of its episode or of the window.
+
+    Args:
+        changes: Of each step, shape (T, N).
+        started: Whether the episode started with that step, shape (T, N).
+
+    Returns:
+        Shape (T, N).
+    """
+    sums = changes.clone()
+    for t in reversed(range(len(changes) - 1)):
+        sums[t] += sums[t + 1].masked_fill(started[t + 1], 0.0)
+    return sums

@@ -65,10 +65,7 @@ def _errors(network: Network, window: Window, error: Tensor, paths: list[Path]) 
         for layer, path in zip(network.layers, paths, strict=True):
             layer.path = path
             layer.calls.clear()
-        state, steps = window.start, []
-        for x, started in zip(window.inputs, window.started, strict=True):
-            steps.append(network.record(x, state, started))
-            state = steps[-1].state
+        steps = network.record_all(window.inputs, window.start, window.started)
         network.carry_down(steps, error)
         return [torch.cat([step.calls[layer].error for step in steps]) for layer in network.layers]
     finally:

@@ -31,6 +31,12 @@ class Situation:
     critic_state: Tensor | None = None  # of a recurrent critic, [N, n]
     discounted: Tensor | None = None  # rewards of the episode so far, [N]; to scale them
 
+    def advance(self, played: Played, state: Tensor | None) -> None:
+        """Goes on from a step, which left the network in a state."""
+        self.observation = played.observation
+        self.started = torch.as_tensor(played.ended | ~played.valid, device=self.started.device)
+        self.state = None if state is None else state.detach()
+
 
 @dataclass
 class Window:
@@ -137,9 +143,7 @@ def collect(
         window.valid.append(torch.as_tensor(played.valid, device=x.device))
         window.started.append(started)
         state = step.state
-        situation.observation = played.observation
-        situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
-        situation.state = None if state is None else state.detach()
+        situation.advance(played, state)
         if not on_step(played):
             return None
     return window

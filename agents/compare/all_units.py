@@ -14,7 +14,7 @@ from nodepert.agents.config import Config
 from nodepert.agents.factory import make_optimizer
 from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.rollout import PairedLanes
-from nodepert.agents.maths import gaussian_probes, node_perturbation
+from nodepert.agents.maths import gaussian_probes, node_perturbation, to_come
 from nodepert.agents.methods import Method
 from nodepert.agents.methods.base import OnStep, check_finite
 from nodepert.agents.networks import Network, Step, restarted
@@ -54,7 +54,7 @@ class Trial:
     steps: list[Step] = field(default_factory=list)
     noise: list[list[Tensor]] = field(default_factory=list)  # of each layer, the output last
     losses: list[Tensor] = field(default_factory=list)  # of the lanes + and −, [N, 2]
-    ended: list[Tensor] = field(default_factory=list)  # [N]
+    started: list[Tensor] = field(default_factory=list)  # before each step, [N]
 
 
 class Perturbation(Method[Trial]):
@@ -123,11 +123,9 @@ class Perturbation(Method[Trial]):
             trial.noise.append(noise)
             losses = played.losses * played.valid[:, None]
             trial.losses.append(torch.as_tensor(losses, device=x.device))
-            trial.ended.append(torch.as_tensor(played.ended, device=x.device))
-            situation.observation = played.observation
-            situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
+            trial.started.append(started)
             # What a unit does later is in later losses already: no gradient through time.
-            situation.state = None if step.state is None else step.state.detach()
+            situation.advance(played, step.state)
             if not on_step(played):
                 return None
         return trial
@@ -136,7 +134,7 @@ class Perturbation(Method[Trial]):
         """One step of W."""
         losses = torch.stack(batch.losses)  # [T, N, 2]
         now = ((losses[..., 0] - losses[..., 1]) / 2).float()  # [T, N]
-        ahead = from_here_on(now, torch.stack(batch.ended))
+        ahead = to_come(now, torch.stack(batch.started))
         errors = [
             [
                 *(
@@ -152,19 +150,6 @@ class Perturbation(Method[Trial]):
         self.optimizers["optimizer"].step()
         self.policy.network.forget_calls()
         return {"train/loss": float(losses.mean())}
-
-
-def from_here_on(changes: Tensor, ended: Tensor) -> Tensor:
-    """Sums of changes of the loss from each step to the end of its episode or of the window.
-
-    Args:
-        changes: Of each step, shape (T, N).
-        ended: Whether the episode ended with that step, shape (T, N).
-    """
-    sums = changes.clone()
-    for t in reversed(range(len(changes) - 1)):
-        sums[t] += sums[t + 1].masked_fill(ended[t], 0.0)
-    return sums
 
 
 def local_gradients(

@@ -216,11 +216,9 @@ class Episode(Method[Pairs]):
         if state is None:
             inputs = inputs[valid][None]
             valid = valid[valid][None]
-        started = torch.ones_like(valid[0])
-        steps = []
-        for x in inputs:
-            steps.append(network.record(x, state, started))
-            state, started = steps[-1].state, torch.zeros_like(started)
+        started = torch.zeros_like(valid)
+        started[0] = True
+        steps = network.record_all(inputs, state, started)
         nodes = [last_nodes(step, x) for step, x in zip(steps, inputs, strict=True)]
         return steps, torch.stack(nodes).detach(), valid
 

@@ -23,7 +23,7 @@ from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration
 from nodepert.agents.methods.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.metrics import weight_alignment
-from nodepert.agents.networks import Network, Step, restarted
+from nodepert.agents.networks import Network, predictions, restarted
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.statistics import RunningStatistics
 from nodepert.agents.window import Situation
@@ -130,9 +130,7 @@ class Score(Method[Rollout]):
             cut_off = played.ended & ~played.terminated
             last = policy.to_input(lanes.last(played)) if cut_off.any() else None
             trace.add(x, step.prediction, state, started, played, last)
-            situation.observation = played.observation
-            situation.started = torch.as_tensor(played.ended | ~played.valid, device=x.device)
-            situation.state = step.state
+            situation.advance(played, step.state)
             if not on_step(played):
                 return None
         end = policy.to_input(situation.observation)
@@ -233,7 +231,7 @@ class Score(Method[Rollout]):
 
     def _step_actor(self, part: Sequences, log_std: Tensor, count: int, update: int) -> float:
         """One step of the policy; returns the share of steps whose gradient was cut."""
-        steps = record(self.policy.network, part.inputs, part.states, part.started)
+        steps = self.policy.network.record_all(part.inputs, part.states, part.started)
         moved = predictions(steps) - part.predictions
         advantages = part.advantages
         if self.config.normalize_advantage and count > 1:
@@ -257,21 +255,7 @@ class Score(Method[Rollout]):
 
     def _step_critic(self, part: Sequences, count: int, update: int) -> float:
         """One step of the critic on ½ (V − return)²; returns its mean squared error."""
-        steps = record(self.critic, part.inputs, part.critic_states, part.started)
+        steps = self.critic.record_all(part.inputs, part.critic_states, part.started)
         error = (predictions(steps) - part.returns[:, :, None]) * part.valid[:, :, None]
         self.critic_descent.step(steps, error, count, update)
         return float(error.square().sum() / count)
-
-
-def record(network: Network, inputs: Tensor, state: Tensor | None, started: Tensor) -> list[Step]:
-    """Plays sequences again, so that errors can be carried down."""
-    steps = []
-    for x, start in zip(inputs, started, strict=True):
-        steps.append(network.record(x, state, start))
-        state = steps[-1].state
-    return steps
-
-
-def predictions(steps: list[Step]) -> Tensor:
-    """What a network said at each step, shape (L, S, d), apart from how it came to it."""
-    return torch.stack([step.prediction.detach() for step in steps])

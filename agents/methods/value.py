@@ -108,9 +108,7 @@ class Value(Method[list[VectorStep]]):
                     following=lanes.last(played),
                 )
             )
-            situation.observation = played.observation
-            started = played.ended | ~played.valid
-            situation.started = torch.as_tensor(started, device=values.device)
+            situation.advance(played, None)
             if not on_step(played):
                 return None
         return steps

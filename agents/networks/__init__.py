@@ -1,7 +1,7 @@
 """Networks whose backward pass carries errors through feedback weights."""
 
 from nodepert.agents.networks.activations import ACTIVATIONS
-from nodepert.agents.networks.base import Network, Step, restarted
+from nodepert.agents.networks.base import Network, Step, predictions, restarted
 from nodepert.agents.networks.cnn import CNN
 from nodepert.agents.networks.conv import FeedbackConv2d
 from nodepert.agents.networks.layer import Call, FeedbackLayer, FeedbackLinear, Path
@@ -20,5 +20,6 @@ __all__ = [
     "Network",
     "Path",
     "Step",
+    "predictions",
     "restarted",
 ]

@@ -9,7 +9,7 @@ The last layer is linear; its output is the prediction.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nodepert.agents.networks.layer import Call, FeedbackLayer, Path
 
-__all__ = ["Network", "Step", "restarted"]
+__all__ = ["Network", "Step", "predictions", "restarted"]
 
 
 @dataclass
@@ -63,6 +63,22 @@ class Network(nn.Module, ABC):
         step.started = started
         step.calls = {layer: layer.calls[-1] for layer in self.layers if layer.calls}
         return step
+
+    def record_all(
+        self, inputs: Iterable[Tensor], state: Tensor | None, started: Iterable[Tensor]
+    ) -> list[Step]:
+        """Steps one after another; see :meth:`record`.
+
+        Args:
+            inputs: Of each step, shape (N, n_0).
+            state: Before the first.
+            started: Of each step, shape (N,).
+        """
+        steps = []
+        for x, start in zip(inputs, started, strict=True):
+            steps.append(self.record(x, state, start))
+            state = steps[-1].state
+        return steps
 
     def carry_down(
         self, steps: Sequence[Step], error: Tensor, keep_graph: bool = False
@@ -126,3 +142,8 @@ class Network(nn.Module, ABC):
 def restarted(state: Tensor | None, started: Tensor) -> Tensor | None:
     """The state, blank where an episode starts."""
     return None if state is None else state.masked_fill(started[:, None], 0.0)
+
+
+def predictions(steps: Sequence[Step]) -> Tensor:
+    """What a network said at each of T steps, shape (T, N, d), apart from how it came to it."""
+    return torch.stack([step.prediction.detach() for step in steps])

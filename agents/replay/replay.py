@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.networks import Network, Step
+from nodepert.agents.networks import Network, Step, predictions
 from nodepert.agents.output_error import ProbeError
 from nodepert.agents.replay.curvature import Curvature
 from nodepert.agents.replay.probe_buffer import ProbeBuffer, Probes
@@ -152,12 +152,12 @@ class Replay(nn.Module):
         return told.unflatten(0, (-1, 2))
 
     def changes_at(
-        self, predictions: Tensor, centres: Tensor, changes: Tensor, probes: Tensor
+        self, said: Tensor, centres: Tensor, changes: Tensor, probes: Tensor
     ) -> tuple[Tensor, Tensor]:
         """δ as it would be around other predictions than those that were probed.
 
         Args:
-            predictions: a', shape (N, d).
+            said: a', shape (N, d).
             centres: a, shape (N, d).
             changes: δ around a, shape (N, K).
             probes: ξ, shape (N, K, d).
@@ -166,7 +166,7 @@ class Replay(nn.Module):
             δ around a', less where it is uncertain, shape (N, K), and how well such predictions
             correlated with what scouts found, shape (N,).
         """
-        moved = predictions - centres
+        moved = said - centres
         slope, correlation = self.curvature.trust(moved)
         return slope[:, None] * (changes + self.curvature.change(probes, moved)), correlation
 
@@ -224,15 +224,12 @@ class Replay(nn.Module):
                 for name in ("inputs", "probes", "changes", "centres", "started", "valid")
             )
             state = stored["state"].to(device) if "state" in stored else None
-            steps: list[Step] = []
-            for x, begins in zip(inputs, started, strict=True):
-                steps.append(network.record(x, state, begins))
-                state = steps[-1].state
-            predictions = torch.stack([step.prediction.detach() for step in steps])
-            moved = predictions - centres
+            steps = network.record_all(inputs, state, started)
+            said = predictions(steps)
+            moved = said - centres
             self.moved.copy_(one_step_each(moved))
             changes, correlation = self.changes_at(
-                predictions.flatten(0, 1), centres.flatten(0, 1), changes.flatten(0, 1),
+                said.flatten(0, 1), centres.flatten(0, 1), changes.flatten(0, 1),
                 probes.flatten(0, 1),
             )  # fmt: skip
             if float(correlation[valid.flatten()].mean()) < LEAST_CORRELATION:

@@ -3,7 +3,8 @@
 import torch
 
 from nodepert.agents.baselines import Antithetic
-from nodepert.agents.feedback_learning import sources_of, to_come
+from nodepert.agents.feedback_learning import sources_of
+from nodepert.agents.maths import to_come
 from nodepert.agents.networks import RNN, Call, Step
 from nodepert.agents.node_noise import Gaussian
 from nodepert.agents.node_probe import NodeProbe
@@ -21,14 +22,11 @@ def window(started, valid):
     )
 
 
-def test_loss_to_come_ends_with_the_episode_and_skips_resets():
-    given = window(
-        started=[[True, False], [False, False], [False, True], [False, True]],
-        valid=[[True, True], [True, True], [True, False], [True, True]],
-    )
+def test_loss_to_come_ends_with_the_episode():
+    started = torch.tensor([[True, False], [False, False], [False, True], [False, True]])
+    changes = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 0.0], [8.0, 8.0]])
     expected = [[15.0, 3.0], [14.0, 2.0], [12.0, 0.0], [8.0, 8.0]]
-    changes = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0], [8.0, 8.0]])
-    assert to_come(changes, given).tolist() == expected
+    assert to_come(changes, started).tolist() == expected
 
 
 def test_sources_come_later_and_not_from_the_next_episode():

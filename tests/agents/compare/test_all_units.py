@@ -4,15 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from nodepert.agents.compare.all_units import AllUnits, from_here_on, local_gradients
+from nodepert.agents.compare.all_units import AllUnits, local_gradients
 
 SMALL = {"net_arch": (16,), "activation": "tanh", "batch_size": 32, "seed": 0, "device": "cpu"}
-
-
-def test_changes_of_the_loss_are_summed_to_the_end_of_the_episode():
-    changes = torch.tensor([[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]])
-    ended = torch.tensor([[False, True], [False, False], [True, False]])
-    assert from_here_on(changes, ended).tolist() == [[7.0, 1.0], [6.0, 6.0], [4.0, 4.0]]
 
 
 @pytest.mark.parametrize("policy", ["MlpPolicy", "RnnPolicy"])
