@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import pathlib
 from collections.abc import Mapping, Sequence
 
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from nodepert.agents.files.formats import as_png
 from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["Curve", "plot_curve", "plot_dashboard", "read_curves"]
@@ -79,9 +79,7 @@ def plot_dashboard(path: pathlib.Path, curves: Mapping[str, Curve], title: str) 
         _finish(axes, name, "")
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=120)
-    write_atomically(path, content.getvalue())
+    write_atomically(path, as_png(figure, 120))
 
 
 def _finish(axes: Axes, what: str, title: str) -> None:

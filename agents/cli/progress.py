@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import io
 import pathlib
 from typing import Any
 
 from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
 
+from nodepert.agents.files.formats import as_csv
 from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["ProgressFile"]
@@ -46,11 +46,7 @@ class ProgressFile(KVWriter):
         row = filter_excluded_keys(key_values, key_excluded, "csv")
         self.rows.append({**row, SECONDS: row[SECONDS] + self.seconds})
         columns = dict.fromkeys(name for row in self.rows for name in row)
-        text = io.StringIO(newline="")
-        writer = csv.DictWriter(text, list(columns), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.path, text.getvalue().encode())
+        write_atomically(self.path, as_csv(list(columns), self.rows))
 
     def close(self) -> None:
         """Nothing is open."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +12,7 @@ from matplotlib.ticker import EngFormatter
 from nodepert.agents.compare.curves import Curve, curves, profiles
 from nodepert.agents.compare.run import Record
 from nodepert.agents.compare.summary import grouped, lower_is_better
+from nodepert.agents.files.formats import as_png
 
 __all__ = ["draw_curves", "draw_profile"]
 
@@ -39,7 +39,7 @@ def draw_curves(records: list[Record]) -> bytes:
             if lower_is_better(metric) and axes.get_ylim()[1] > 0:
                 axes.set_ylim(bottom=0)
     _legend(figure, list(panels.flat), agents)
-    return _png(figure)
+    return as_png(figure, 110)
 
 
 def draw_profile(records: list[Record]) -> bytes:
@@ -53,7 +53,7 @@ def draw_profile(records: list[Record]) -> bytes:
         title="Performance profile",
     )
     _legend(figure, [axes], _agents(records))
-    return _png(figure)
+    return as_png(figure, 110)
 
 
 def _agents(records: list[Record]) -> list[str]:
@@ -83,9 +83,3 @@ def _legend(figure: Figure, panels: Sequence[Axes], agents: Sequence[str]) -> No
     names = [agent for agent in agents if agent in shown]
     handles = [shown[name] for name in names]
     figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6))
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110)
-    return content.getvalue()

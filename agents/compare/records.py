@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import pathlib
 from dataclasses import asdict, dataclass
@@ -11,6 +9,7 @@ from typing import Any
 
 from nodepert.agents.compare.run import Record, Run
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.files.formats import as_csv
 from nodepert.agents.files.saving import write_atomically
 
 __all__ = ["Folder"]
@@ -97,13 +96,12 @@ class Folder:
 
     def write_table(self, records: list[Record]) -> None:
         """Writes ``comparison.csv``, a row for each evaluation."""
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for record in records:
-            run = {name: record[name] for name in ("env", "agent", "seed")}
-            writer.writerows({**run, **point} for point in record["points"])
-        write_atomically(self.path / "comparison.csv", text.getvalue().encode())
+        rows = [
+            {**{name: record[name] for name in ("env", "agent", "seed")}, **point}
+            for record in records
+            for point in record["points"]
+        ]
+        write_atomically(self.path / "comparison.csv", as_csv(COLUMNS, rows))
 
 
 def read_record(path: pathlib.Path) -> Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from nodepert.agents.files.formats import as_png
 from nodepert.agents.tune.search import Search
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def draw(trials: list[FrozenTrial], search: Search) -> bytes:
         row[0].set(ylabel=f"score ({search.score}), higher is better")
     figure.suptitle(f"{search.agent} on {search.env}")
     first.legend()
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=100)
-    return content.getvalue()
+    return as_png(figure, 100)
 
 
 def _scatter(axes: Axes, x: list[Any], trials: list[FrozenTrial]) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import pathlib
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from nodepert.agents.files.formats import as_csv
 from nodepert.agents.files.saving import write_atomically
 from nodepert.agents.tune.plots import draw
 from nodepert.agents.tune.search import Search
@@ -40,11 +39,9 @@ def write_picture(trials: list[FrozenTrial], search: Search, folder: pathlib.Pat
 
 def write_tables(trials: list[FrozenTrial], search: Search, folder: pathlib.Path) -> None:
     """Writes ``trials.csv``, and ``best.yml`` where a trial is complete."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, (*COLUMNS, *search.space.ranges), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(_row(trial, search) for trial in trials)
-    write_atomically(folder / "trials.csv", text.getvalue().encode())
+    columns = (*COLUMNS, *search.space.ranges)
+    rows = as_csv(columns, [_row(trial, search) for trial in trials])
+    write_atomically(folder / "trials.csv", rows)
     best = best_of(trials)
     if best is None:
         return

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import math
 import pathlib
 import statistics
@@ -30,6 +29,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from waves import Waves
 
 from nodepert.agents import NodePerturbation
+from nodepert.agents.files.formats import as_csv
 from nodepert.agents.files.saving import write_atomically
 from nodepert.envs import Draws
 
@@ -162,11 +162,7 @@ def read_rows(path: pathlib.Path) -> list[Result]:
 
 def write_rows(path: pathlib.Path, rows: list[Result]) -> None:
     """The CSV, whole."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, as_csv(list(rows[0]), rows))
 
 
 def sizes(study: str, quick: bool) -> Iterator[Size]:

@@ -7,8 +7,6 @@ of their own; the seeds that are reported are scored on test contexts.
 
 from __future__ import annotations
 
-import csv
-import io
 import pathlib
 import statistics
 import time
@@ -24,6 +22,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from rivals import Learner, Predict
 
+from nodepert.agents.files.formats import as_csv, as_png
 from nodepert.agents.files.saving import write_atomically
 from nodepert.envs import ConfigError, Draws, LossEnv
 from nodepert.envs.base import Context
@@ -212,24 +211,14 @@ def write(
     task: Task, rows: list[Result], searched: list[Result], text: str, out: pathlib.Path
 ) -> None:
     """The runs and the search as CSV, the curves as PNG, the table as Markdown."""
-    files = {f"{task.name}.csv": as_csv(rows), f"{task.name}.md": text.encode()}
+    files = {f"{task.name}.csv": as_csv(list(rows[0]), rows), f"{task.name}.md": text.encode()}
     if searched:
-        files[f"{task.name}_search.csv"] = as_csv(searched)
-    picture = io.BytesIO()
-    draw(task, rows).savefig(picture, format="png", dpi=120)
-    files[f"{task.name}.png"] = picture.getvalue()
+        files[f"{task.name}_search.csv"] = as_csv(list(searched[0]), searched)
+    picture = as_png(draw(task, rows), 120)
+    files[f"{task.name}.png"] = picture
     for name, content in files.items():
         write_atomically(out / name, content)
     print(f"\n{text}\nwrote {', '.join(files)} in {out}", flush=True)
-
-
-def as_csv(rows: list[Result]) -> bytes:
-    """Rows with one header."""
-    file = io.StringIO()
-    writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue().encode()
 
 
 def draw(task: Task, rows: list[Result]) -> Figure:

@@ -28,6 +28,9 @@ import rivals
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from numpy.typing import NDArray
 
+from nodepert.agents.files.formats import as_csv
+from nodepert.agents.files.saving import write_atomically
+
 Array = NDArray[Any]
 PROGRAM = pathlib.Path(kiln.__file__)
 PROCESSES = 32
@@ -121,7 +124,8 @@ def main() -> None:
         speed = evaluations_per_second(count, 20 if arguments.quick else 100)
         rows.append({"processes": count, "evaluations_per_second": round(speed)})
         print(f"{count:3} processes: {speed:6,.0f} evaluations/s", flush=True)
-    contest.write_atomically(arguments.out / "external_program_speed.csv", contest.as_csv(rows))
+    table = as_csv(list(rows[0]), rows)
+    write_atomically(arguments.out / "external_program_speed.csv", table)
     steps = np.linspace(-1, 1, 3 if arguments.quick else 7)
     constants = np.array(list(itertools.product(steps, repeat=3)))
     alike = [score(lambda x, c=c: np.tile(c, (len(x), 1)), "validation") for c in constants]
