@@ -8,6 +8,7 @@ __all__ = [
     "DivergenceError",
     "FileFormatError",
     "LaneError",
+    "MissingFileError",
     "NodepertError",
     "NonFiniteError",
     "NonFiniteLaneError",
@@ -56,6 +57,10 @@ class NonFiniteLaneError(LaneError, NonFiniteError):
 
 class FileFormatError(NodepertError, ValueError):
     """A model file is damaged, or is not one."""
+
+
+class MissingFileError(NodepertError, FileNotFoundError):
+    """There is no file to read."""
 
 
 class CheckpointError(NodepertError, RuntimeError):

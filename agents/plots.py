@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from nodepert.agents.errors import FileFormatError, explain
 from nodepert.agents.files.formats import as_png
 from nodepert.agents.files.saving import write_atomically
 
@@ -33,16 +34,24 @@ def read_curves(path: pathlib.Path) -> dict[str, Curve]:
 
     Args:
         path: The file; a last line that is still being written is left out.
+
+    Raises:
+        FileFormatError: It can't be read.
     """
-    text = path.read_text("utf-8")
     curves: dict[str, Curve] = {}
-    for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
-        steps = row.get("time/total_timesteps")
-        for name, value in row.items() if steps else ():
-            if value:
-                known = curves.setdefault(name, ([], []))
-                known[0].append(float(steps or 0))
-                known[1].append(float(value))
+    try:
+        text = path.read_text("utf-8")
+        for row in csv.DictReader(text[: text.rfind("\n") + 1].splitlines()):
+            steps = row.get("time/total_timesteps")
+            for name, value in row.items() if steps else ():
+                if value:
+                    known = curves.setdefault(name, ([], []))
+                    known[0].append(float(steps or 0))
+                    known[1].append(float(value))
+    except (TypeError, ValueError, csv.Error) as error:
+        raise FileFormatError(
+            f"{path}: not the log of a run, or damaged ({explain(error)})"
+        ) from error
     return curves
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
-from stable_baselines3.common.logger import KVWriter, Logger, TensorBoardOutputFormat
+from stable_baselines3.common.logger import KVWriter, Logger
 
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.processes import are_several
-from nodepert.agents.cli.progress import ProgressFile
+from nodepert.agents.cli.progress import ProgressFile, TensorBoardFile
 from nodepert.agents.cli.results import RunFolder
 from nodepert.agents.cli.stopping import StopOnSignal
 from nodepert.agents.cli.train_arguments import TrainArguments
@@ -56,7 +56,7 @@ def learn(
     shared = are_several()
     outputs: list[KVWriter] = [progress]
     if arguments.tensorboard:
-        outputs.append(TensorBoardOutputFormat(str(folder.path)))
+        outputs.append(TensorBoardFile(str(folder.path), progress.since))
     model.set_logger(Logger(str(folder.path), outputs))
     try:
         with StopOnSignal(checkpoints) as stop:

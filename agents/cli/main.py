@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except NodepertError as error:
         print(f"\nnodepert: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:  # a full disk, a folder that may not be written to
+        print(f"\nnodepert: a file can't be read or written: {error}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("\nnodepert: interrupted", file=sys.stderr)
         sys.exit(130)

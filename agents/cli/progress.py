@@ -1,4 +1,4 @@
-"""``progress.csv``: a line for each score of a run, whole at any moment."""
+"""The logs of a run: TensorBoard's, and ``progress.csv``, a line a score, whole at any moment."""
 
 from __future__ import annotations
 
@@ -6,12 +6,17 @@ import csv
 import pathlib
 from typing import Any
 
-from stable_baselines3.common.logger import KVWriter, filter_excluded_keys
+from stable_baselines3.common.logger import (
+    KVWriter,
+    TensorBoardOutputFormat,
+    filter_excluded_keys,
+)
 
+from nodepert.agents.errors import FileFormatError, explain
 from nodepert.agents.files.formats import as_csv
 from nodepert.agents.files.saving import write_atomically
 
-__all__ = ["ProgressFile"]
+__all__ = ["ProgressFile", "TensorBoardFile"]
 
 STEPS, SECONDS = "time/total_timesteps", "time/time_elapsed"
 
@@ -24,17 +29,32 @@ class ProgressFile(KVWriter):
         since: Keep the lines that a run had written when it had played so many env steps; None to
             start without any.
 
+    Raises:
+        FileFormatError: The lines can't be read.
+
     Attributes:
+        since: As given.
         seconds: How long the run had taken for these lines; added to those of the lines to come.
     """
 
     def __init__(self, path: pathlib.Path, since: int | None) -> None:
         self.path = path
         self.rows: list[dict[str, Any]] = []
+        self.since = since
+        self.seconds = 0
         if since is not None and path.is_file():
-            with path.open(newline="") as file:
+            self._read(since)
+
+    def _read(self, since: int) -> None:
+        try:
+            with self.path.open(newline="", encoding="utf-8") as file:
                 self.rows = [row for row in csv.DictReader(file) if int(row[STEPS]) <= since]
-        self.seconds = int(self.rows[-1][SECONDS]) if self.rows else 0
+            self.seconds = int(self.rows[-1][SECONDS]) if self.rows else 0
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise FileFormatError(
+                f"{self.path}: not the log of a run, or damaged ({explain(error)}); without the "
+                "file the run goes on with a new one"
+            ) from error
 
     def write(
         self,
@@ -50,3 +70,19 @@ class ProgressFile(KVWriter):
 
     def close(self) -> None:
         """Nothing is open."""
+
+
+class TensorBoardFile(TensorBoardOutputFormat):
+    """TensorBoard's log, in which a run that goes on takes the place of what came after that.
+
+    Args:
+        folder: Where.
+        since: As of :class:`ProgressFile`.
+    """
+
+    def __init__(self, folder: str, since: int | None) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # an extra
+
+        # As the base class does, but for purge_step, which that can't be given.
+        self.writer = SummaryWriter(folder, purge_step=None if since is None else since + 1)
+        self._is_closed = False

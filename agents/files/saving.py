@@ -20,7 +20,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from nodepert.agents.errors import FileFormatError
+from nodepert.agents.errors import FileFormatError, MissingFileError
 
 __all__ = [
     "FilePath",
@@ -108,13 +108,15 @@ def read_archive(
     """Reads what :func:`write_archive` wrote.
 
     Raises:
-        FileNotFoundError: No such file.
+        MissingFileError: No such file.
         FileFormatError: Not a model file of nodepert, or a damaged one.
     """
     if not isinstance(path, io.BufferedIOBase | io.RawIOBase):
         path = pathlib.Path(path)
         if not path.is_file():
             path = with_suffix(path)
+        if not path.is_file():
+            raise MissingFileError(f"{path}: no such file; expected a model that was saved")
         content = path.read_bytes()
     else:
         content = path.read()

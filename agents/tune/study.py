@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.errors import ConfigError, explain
 from nodepert.agents.tune.search import Search
 from nodepert.agents.tune.trial import Curve, Result, TrialTask
 
@@ -45,12 +45,18 @@ def open_study(search: Search, folder: pathlib.Path) -> Iterator[Study]:
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with _alone(folder):
-        study = optuna.create_study(
-            storage=f"sqlite:///{(folder / FILE).resolve()}",
-            study_name=f"{search.agent} on {search.env}",
-            direction="maximize",
-            load_if_exists=True,
-        )
+        try:
+            study = optuna.create_study(
+                storage=f"sqlite:///{(folder / FILE).resolve()}",
+                study_name=f"{search.agent} on {search.env}",
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except Exception as error:  # of Optuna, or of the database below it
+            raise ConfigError(
+                f"--out {folder}: {FILE} can't be read or written ({explain(error)}); expected a "
+                "study that nodepert tune wrote, or another folder"
+            ) from error
         settings = json.loads(json.dumps(search.settings()))
         before = study.user_attrs.get(SETTINGS, settings)
         for name in settings:

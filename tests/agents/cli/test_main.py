@@ -1,5 +1,7 @@
+import errno
 import importlib
 import importlib.metadata
+import os
 import subprocess
 import sys
 from dataclasses import fields
@@ -84,6 +86,17 @@ def test_interrupt(run, monkeypatch):
     done = run("envs")
     assert done.code == 130
     assert "interrupted" in done.err
+
+
+def test_files_that_cannot_be_written(run, monkeypatch):
+    def full():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "comparison.csv")
+
+    module = importlib.import_module("nodepert.agents.cli.main")
+    monkeypatch.setattr(module, "list_envs", full)
+    done = run("envs")
+    assert done.code == 1
+    assert "No space left on device: 'comparison.csv'" in done.err
 
 
 def test_console_script_and_exit_code():

@@ -164,6 +164,17 @@ def test_damaged_checkpoints_are_named_and_the_one_before_is_used(run, at, whole
     assert ending(tmp_path / "run") == ending(whole)
 
 
+def test_a_damaged_log_is_named(run, at, tmp_path):
+    at(200, kill)
+    assert run(*XOR, "--out", "run").code == 130
+    (tmp_path / "run/progress.csv").write_text("a,b\n1,2\n")
+    done = run("train", "--resume", "run")
+    assert done.code == 1
+    assert "run/progress.csv: not the log of a run, or damaged (KeyError" in done.err
+    (tmp_path / "run/progress.csv").unlink()
+    assert run("train", "--resume", "run").code == 0
+
+
 def test_a_full_disk_stops_the_run_and_costs_nothing(run, at, whole, tmp_path, monkeypatch):
     def full(**options):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,11 +1,13 @@
 import csv
 import json
+import time
 
 import pytest
 import torch
 
 from nodepert.agents import NodePerturbation
 from nodepert.agents.cli import train as train_module
+from nodepert.agents.cli.progress import TensorBoardFile
 from nodepert.agents.maths import angle_degrees
 
 XOR = ("train", "DelayedXOR-v0", "--out", "run", "--steps", 400, "--evaluations", 2)
@@ -287,6 +289,18 @@ def test_tensorboard(run, tmp_path, monkeypatch):
     assert not events.exists(), "a log of another run"
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert "--tensorboard: there is no TensorBoard" in run(*XOR, "--tensorboard").err
+
+
+def test_tensorboard_shows_what_was_logged_again_after_a_checkpoint_once(tmp_path):
+    accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    for since, logged in ((None, {10: 1.0, 20: 2.0, 30: 3.0}), (10, {20: 5.0})):
+        log = TensorBoardFile(str(tmp_path), since)
+        for step, value in logged.items():
+            log.write({"eval": value}, {"eval": ()}, step)
+        log.close()
+        time.sleep(1.1)  # files are told apart by the second
+    shown = accumulator.EventAccumulator(str(tmp_path)).Reload().Scalars("eval")
+    assert [(event.step, event.value) for event in shown] == [(10, 1.0), (20, 5.0)]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

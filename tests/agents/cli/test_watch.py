@@ -70,6 +70,16 @@ def test_bad_arguments(run, words, said):
     assert said in done.err
 
 
+@pytest.mark.parametrize("rows", [b"ten,0.5,1,1\n", b"10,0.5,1,1,1\n", b"\xff\n"])
+def test_damaged_logs_are_named(run, tmp_path, rows):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/progress.csv").write_bytes(HEAD.encode() + rows)
+    done = run("watch", "run")
+    assert done.code == 1
+    assert "run/progress.csv: not the log of a run" in done.err
+    assert "Traceback" not in done.err
+
+
 def test_sparkline():
     assert sparkline([0, 7, 3, 7]) == "▁█▄█"
     assert sparkline([2.0]) == "▁"

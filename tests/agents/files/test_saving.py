@@ -16,7 +16,13 @@ import torch
 from gymnasium.vector import SyncVectorEnv
 from stable_baselines3.common.callbacks import CheckpointCallback
 
-from nodepert.agents import ConfigError, FileFormatError, MlpPolicy, NodePerturbation
+from nodepert.agents import (
+    ConfigError,
+    FileFormatError,
+    MlpPolicy,
+    NodepertError,
+    NodePerturbation,
+)
 from nodepert.agents.files import saving as saving_module
 from nodepert.agents.files.saving import load_tensors, save_tensors, space_from_json, space_to_json
 
@@ -290,8 +296,9 @@ def refuses(path, match=None):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(FileNotFoundError, match=r"none\.zip: no such file") as caught:
         NodePerturbation.load(tmp_path / "none")
+    assert isinstance(caught.value, NodepertError)
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", pickle.dumps({}), b"PK\x03\x04" + bytes(99)])

@@ -127,6 +127,13 @@ def test_folder_that_is_a_file(made):
         made.tune(made.Here())
 
 
+def test_damaged_study(made):
+    made.out.mkdir()
+    (made.out / "study.db").write_bytes(b"no database at all" * 99)
+    with pytest.raises(ConfigError, match=r"study.db can't be read or written"):
+        made.tune(made.Here())
+
+
 KILLED = """
 import os, signal, sys
 import gymnasium as gym
