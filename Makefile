@@ -8,7 +8,7 @@ CONSTRAINTS := constraints.txt
 BIN := $(VENV)/bin
 INSTALL := -m pip install --disable-pip-version-check -c $(CONSTRAINTS)
 
-.PHONY: help demo test test-lowest bench lint docs release-check clean
+.PHONY: help demo test test-lowest test-ray bench lint docs release-check clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -25,6 +25,11 @@ test: $(VENV)/.installed-dev ## Run the test suite
 
 test-lowest: ## Run the test suite with the oldest supported versions
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=constraints-lowest.txt
+
+test-ray: $(VENV)/.installed-dev ## Install Ray, and run the tests that need it
+	$(BIN)/python $(INSTALL) -e '.[ray]'
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/agents/distributed/test_ray.py tests/agents/executors/test_ray.py \
+		tests/agents/cli/test_compare.py::test_same_on_ray $(ARGS)
 
 # One run at a time, so that seconds can be compared. A suite that was cut off goes on.
 bench: $(VENV)/.installed-dev ## Compare with other learners on every loss task: hours; ARGS=--quick: a minute

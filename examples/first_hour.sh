@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # A newcomer's first hour, in minutes: from a clean clone to a task of one's own that is checked,
-# trained and compared with other learners.
+# trained and compared with other learners. It says how long that took, and fails after 15 minutes.
 #
 #     bash examples/first_hour.sh [FOLDER]      # default: runs/first_hour
 set -euo pipefail
+limit=$((15 * 60))
 here=$(cd "$(dirname "$0")/.." && pwd)
 folder=${1:-$here/runs/first_hour}
 make -s -C "$here" .venv/.installed
@@ -50,4 +51,6 @@ nodepert evaluate trained/model.zip --env greenhouse:Greenhouse-v0
 nodepert compare greenhouse:Greenhouse-v0 --agents np ppo es random --steps 40000 --seeds 2 \
     --evaluations 5 --jobs 2 --out compared
 
+((SECONDS <= limit)) || { echo "error: took $SECONDS s, expected at most $limit" >&2; exit 1; }
+echo "Took $SECONDS s."
 echo "From here: $folder/greenhouse.py is yours to change; $folder/compared/report.html is the report."

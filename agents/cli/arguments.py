@@ -30,7 +30,8 @@ class ExecutorArguments:
     jobs: int = 1
     """Runs at once, each in a process with one thread."""
     executor: Literal["local", "ray"] = "local"
-    """Processes of this machine, or Ray, which runs those of a worker that dies once more."""
+    """Processes of this machine, or Ray, which runs those of a worker that dies up to three times
+    more."""
     address: Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")] = None
     """Of the Ray cluster, such as auto or HOST:PORT. Default: Ray is started on this machine."""
 

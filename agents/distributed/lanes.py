@@ -26,7 +26,10 @@ class RayVectorEnv(VectorEnv[Any, Any, Any]):
 
     A lost worker's lanes are made again from their seeds and all actions since, which are kept
     here: each lane of the new worker plays as many steps as it had played. That is exact for
-    environments whose course follows from seed and actions; others raise.
+    environments whose course follows from seed and actions; others raise. A lane's actions take
+    some bytes a step until the next reset with seeds, and playing them again takes as long as
+    playing them did: for simulators that run for days, loss environments and checkpoints are
+    better.
 
     Args:
         make: Makes the environment of one lane.

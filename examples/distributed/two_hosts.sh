@@ -71,7 +71,7 @@ cat "$place/log1"
 
 on_both $settings --out killed
 until [[ $(on 1 bash -c 'ls killed/checkpoints/*.zip 2>/dev/null | wc -l') -ge 3 ]]; do sleep 0.1; done
-on 2 pkill -KILL -f -n 'nodepert train.*--out killed'
+pkill -KILL -P "$(pgrep -P "${pids[2]}")" # what torchrun on host 2 has started
 wait "${pids[1]}" "${pids[2]}" || true
 echo "killed: host 1 has $(on 1 bash -c 'ls killed/checkpoints/*.zip | tail -n 1'), host 2 has '$(on 2 ls)'"
 
