@@ -6,7 +6,7 @@ import importlib.util
 import json
 import pathlib
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 import tyro
@@ -26,6 +26,9 @@ __all__ = [
     "check",
     "default_arguments",
 ]
+
+Device = Literal["cpu", "cuda", "auto"]
+OnDivergence = Literal["stop", "rollback"]
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ class TrainArguments:
     policy_kwarg: Pairs = ()
     """An option of the policy, such as cell=lstm (RnnPolicy), channels=[16,32] (CnnPolicy) or
     init_gain=1.4 (all)."""
-    device: Literal["cpu", "cuda", "auto"] = "cpu"
+    device: Device = "cpu"
     """Where the network is."""
     threads: int = 1
     """Of torch on the CPU; more help only wide networks."""
@@ -73,7 +76,7 @@ class TrainArguments:
     checkpoint_resets: tyro.conf.FlagCreatePairsOff[bool] = False
     """Start new episodes at each checkpoint. A resumed run is bit for bit the run that was not
     interrupted: in our environments and Gymnasium's classic control always, in others with this."""
-    on_divergence: Literal["stop", "rollback"] = "stop"
+    on_divergence: OnDivergence = "stop"
     """When weights or predictions are not finite or the loss explodes: stop, or go back to the
     last checkpoint, at most five times, with lower step sizes."""
     rollback_factor: float = 0.5
@@ -151,6 +154,7 @@ SETTINGS: dict[str, Any] = {
     "rollback_factor": float | int,
 }
 """The schema of a run's settings."""
+CHOICES = {"device": get_args(Device), "on_divergence": get_args(OnDivergence)}
 
 
 def arguments_to_json(arguments: TrainArguments) -> dict[str, Any]:
@@ -167,8 +171,15 @@ def arguments_from_json(document: dict[str, Any], out: pathlib.Path) -> TrainArg
         ConfigError: A value is out of range.
     """
     for name, types in SETTINGS.items():
-        if name not in document or not isinstance(document[name], types):
+        value = document.get(name, ...)
+        # A truth value is an int to Python.
+        if not isinstance(value, types) or isinstance(value, bool) != (types is bool):
             raise FileFormatError(f"settings of the run: {name} is missing or not valid")
+    for name, valid in CHOICES.items():
+        if document[name] not in valid:
+            raise FileFormatError(
+                f"settings of the run: {name} {document[name]!r}: expected {' or '.join(valid)}"
+            )
     values = {name: document[name] for name in SETTINGS}
     for name in ("env_kwarg", "policy_kwarg"):
         values[name] = tuple(map(str, values[name]))

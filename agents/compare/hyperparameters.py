@@ -11,7 +11,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-import yaml
 from gymnasium import spaces
 from stable_baselines3.common.noise import (
     ActionNoise,
@@ -21,6 +20,7 @@ from stable_baselines3.common.noise import (
 from torch import nn
 
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.files.plain_yaml import read_yaml
 
 __all__ = ["NOT_THE_ALGORITHMS", "Linear", "Table", "arguments", "entry", "packaged", "read_table"]
 
@@ -30,8 +30,6 @@ Table = dict[str, dict[str, Entry]]
 
 NOT_THE_ALGORITHMS = ("n_envs", "normalize", "n_timesteps", "source")
 """Settings that its constructor does not take."""
-MOST_VALUES = 100_000
-"""Of a file."""
 SCHEDULES = ("learning_rate", "clip_range", "clip_range_vf", "delta_std")
 NAMED: dict[str, tuple[type, ...]] = {
     "activation_fn": (nn.ReLU, nn.Tanh, nn.ELU, nn.LeakyReLU, nn.SiLU),
@@ -61,39 +59,13 @@ def read_table(path: pathlib.Path) -> Table:
     Raises:
         ConfigError: It can't be read, or is not agent → environment → settings.
     """
-    try:
-        table = yaml.safe_load(path.read_text("utf-8"))
-        check_plain(table)
-    except Exception as error:  # whatever Python raises on a value, PyYAML lets through
-        raise ConfigError(f"{path}: can't be read as YAML: {error}") from error
+    table = read_yaml(path)
     for where, level in ((str(path), table), *_levels(table, str(path))):
         if not isinstance(level, dict):
             raise ConfigError(
                 f"{where}: expected agent: environment: settings, got {shortened(level)}"
             )
     return table
-
-
-def check_plain(table: Any) -> None:
-    """Raises ValueError where a table holds what a run's JSON can't, such as dates or cycles.
-
-    Names that stand for lists of names can make a page of YAML larger than any memory.
-    """
-    open_ends, seen = [table], 0
-    while open_ends:
-        one, seen = open_ends.pop(), seen + 1
-        if seen > MOST_VALUES:
-            raise ValueError(f"more than {MOST_VALUES:,} values")
-        if isinstance(one, dict) and all(isinstance(key, str) for key in one):
-            open_ends += one.values()
-        elif isinstance(one, list):
-            open_ends += one
-        elif not isinstance(one, str | int | float | None):
-            raise ValueError(
-                f"{shortened(one)}: expected text, numbers, lists, mappings with text keys"
-            )
-        elif isinstance(one, int) and abs(one) >= 2**63:
-            raise ValueError("an integer of more than 64 bits")
 
 
 def _levels(table: Any, path: str) -> list[tuple[str, Any]]:

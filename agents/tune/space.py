@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
-import yaml
 
 from nodepert.agents.errors import ConfigError
+from nodepert.agents.files.plain_yaml import read_yaml
 from nodepert.agents.lanes.pairing import can_be_paired
 from nodepert.agents.presets import preset_with
 
@@ -84,11 +84,10 @@ def read_space(space: str, family: str) -> Space:
     Raises:
         ConfigError: The file can't be read, or has no valid ranges of that family.
     """
-    path = PACKAGED.get(space, pathlib.Path(space))
     try:
-        table = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"--space {space}: can't be read as YAML: {error}") from error
+        table = read_yaml(PACKAGED.get(space, pathlib.Path(space)))
+    except ConfigError as error:
+        raise ConfigError(f"--space {error}") from error
     if not isinstance(table, dict):
         raise ConfigError(f"--space {space}: expected agent: hyperparameter: range, got {table!r}")
     sampler = table.pop("sampler", "tpe")

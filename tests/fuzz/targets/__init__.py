@@ -9,6 +9,8 @@ from targets import (
     model_files,
     presets,
     records,
+    run_folders,
+    spaces,
 )
 
 __all__ = ["TARGETS"]
@@ -20,7 +22,9 @@ MODULES = (
     hyperparameters,
     presets,
     command_line,
+    spaces,
     records,
+    run_folders,
     broken_environments,
 )
 TARGETS = {module.TARGET.name: module.TARGET for module in MODULES}

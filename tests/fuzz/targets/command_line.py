@@ -27,16 +27,24 @@ FLAGS = {
               "--probes", "--probe-std", "--batch-size", "--n-steps", "--net-arch", "--activation",
               "--learning-rate", "--node-std", "--n-envs", "--gamma", "--error-model", "--replays",
               "--optimizer", "--buffer-size", "--sequence-length", "--warmup", "--clip-range",
-    "--help"), "evaluate": ("--env", "--env-kwarg", "--split", "--help"),
+              "--resume", "--checkpoint-every", "--checkpoint-resets", "--on-divergence",
+              "--rollback-factor", "--tensorboard", "--help"),
+    "evaluate": ("--env", "--env-kwarg", "--split", "--help"),
     "check": ("--env-kwarg", "--timeout", "--help"),
     "compare": ("--agents", "--steps", "--seeds", "--jobs", "--out", "--evaluations", "--target",
-                "--minutes", "--split", "--hyperparameters", "--env-kwarg", "--quick", "--help"),
+                "--minutes", "--split", "--hyperparameters", "--env-kwarg", "--quick", "--executor",
+                "--address", "--help"),
+    "tune": ("--agent", "--trials", "--steps", "--seeds", "--score", "--out", "--space", "--seed",
+             "--evaluations", "--minutes", "--env-kwarg", "--jobs", "--executor", "--address",
+             "--help"),
+    "watch": ("--every", "--help"),
     "envs": ("--help",),
 }  # fmt: skip
 VALUES = ("1", "2", "8", "True", "False", "None", "paired", "score", "value", "MlpPolicy",
           "RnnPolicy", "CnnPolicy", "cpu", "loss", "loss_ridge", "relu", "tanh", "default", "np",
           "np:loss", "ppo", "random", "delay=3", "cell=lstm", "net_arch=[0]", "init_gain=x",
-          "channels=[]", "made", ".", "missing.yml", "/dev/null", "/proc/x", "-1", "--", "-", "@x",
+          "channels=[]", "made", "ray", "rollback", "paper", ".", "missing.yml", "/dev/null",
+          "/proc/x", "-1", "--", "-", "@x",
           "64 64", "nan", "inf", "1e-3", "0.5", "test", "1000000 1000000",
           "999999999999")  # fmt: skip
 
@@ -54,6 +62,7 @@ STAND_INS = (
     patch.object(NodePerturbation, "learn", begin),
     patch("nodepert.agents.cli.evaluate.evaluate", begin),
     patch("nodepert.agents.cli.compare.compare", begin),
+    patch("nodepert.agents.cli.tune.tune", begin),
     patch("nodepert.agents.cli.check.check_env", lambda *args, **kwargs: Report()),
 )
 

@@ -14,7 +14,7 @@ from wild import damaged, replaced
 
 from nodepert.agents.compare import Plan, plan_runs, read_table
 
-__all__ = ["TARGET"]
+__all__ = ["TARGET", "broken_yaml"]
 
 SETTINGS: dict[str, Any] = {
     "np": {"Pendulum-v1": {"learning_rate": 0.001, "net_arch": [8, 8], "policy": "MlpPolicy",
@@ -42,7 +42,11 @@ def pendulum() -> dict[str, gym.Env[Any, Any]]:
 
 def make(random: Random) -> bytes:
     """A file with a value replaced, damaged bytes, or lines that mean something else."""
-    table: Any = SETTINGS
+    return broken_yaml(random, SETTINGS)
+
+
+def broken_yaml(random: Random, table: Any) -> bytes:
+    """YAML of a table, changed in one of many ways."""
     for _ in range(random.choice((0, 1, 1, 2))):
         table = replaced(random, table)
     content = yaml.dump(table, allow_unicode=True).encode("utf-8", "surrogatepass")
