@@ -57,7 +57,7 @@ def test_every_method_is_searched_and_drawn_alike(figure3):
     for name, method in figure3.METHODS.items():
         assert set(method.ranges) == set(figure3.chosen(name))
         runs = [task for task in planned if task["method"] == name and task["updates"] < 60_000]
-        assert len(runs) == figure3.SEEDS[method.column]
+        assert len(runs) == len(figure3.STUDY.seeds)
         assert [task["pictures"] for task in runs] == [1] + [0] * (len(runs) - 1)
     first = [task["seed"] for task in planned[: len(figure3.METHODS)]]
     assert first == [0] * len(figure3.METHODS)
