@@ -31,7 +31,6 @@ from nodepert.agents.errors import NonFiniteError
 from nodepert.envs.mnist_data import load_examples
 
 UPDATES = {GIVEN: 20_000, SCALAR: 12_000}
-"""How many of the seeds each column takes."""
 FULL = 60_000
 LONG = (
     "backprop, SGD", "backprop, Adam", "feedback alignment, SGD",
