@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nodepert.agents.replay.context_store import ContextStore
+
 __all__ = ["ProbeBuffer", "Probes"]
 
 Probes = dict[str, Tensor]
@@ -18,25 +20,14 @@ Probes = dict[str, Tensor]
 - of recurrent networks the ``state`` before the first step, [N, n].
 """
 
-REQUIRED = {"inputs", "probes", "changes", "centres", "started", "valid"}
-
-
-def as_bytes(inputs: Tensor) -> Tensor | None:
-    """Numbers k/255 as k, in bytes; None where some are none such."""
-    whole = inputs.detach().mul(255).round_().clamp_(0, 255)
-    return whole.to(torch.uint8) if torch.equal(whole / 255, inputs) else None
-
-
-def from_bytes(packed: Tensor) -> Tensor:
-    """The numbers that :func:`as_bytes` was given."""
-    return packed.to(torch.get_default_dtype()) / 255
+REQUIRED = {"context", "probes", "changes", "centres", "started", "valid"}
 
 
 class ProbeBuffer(nn.Module):
-    """A ring of windows with their probes; the newest take the place of the oldest.
+    """A ring of probed windows; the newest take the place of the oldest.
 
-    Inputs that are whole 255ths, such as pixels, are held in a byte each for as long as all are.
-    Its state, which goes into the model file for the sake of exact resumption, is what is filled.
+    What a context shows is held once, however often it was probed (:class:`ContextStore`). The
+    state, which goes into the model file for the sake of exact resumption, is what is filled.
 
     Args:
         size: How many windows to hold.
@@ -47,31 +38,34 @@ class ProbeBuffer(nn.Module):
         self.size = size
         self.count = 0
         self.position = 0
+        self.contexts = ContextStore(size)
         self.columns: Probes = {}
+        """As :data:`Probes`, with the slot of each ``context`` in place of its inputs."""
 
     def add(self, rows: Probes) -> None:
         """Takes in windows of N contexts."""
-        packed = as_bytes(rows["inputs"])
-        if not self.columns:
-            self._allocate(rows if packed is None else {**rows, "inputs": packed})
-        if self.columns["inputs"].dtype == torch.uint8:
-            if packed is None:
-                self.columns["inputs"] = from_bytes(self.columns["inputs"])
-            else:
-                rows = {**rows, "inputs": packed}
+        rows = {name: values[-self.size :].detach() for name, values in rows.items()}
         count = len(rows["changes"])
         places = (self.position + torch.arange(count)) % self.size
+        if self.columns:
+            self.contexts.release(self.columns["context"][places[places < self.count]])
+        rows["context"] = self.contexts.take(rows.pop("inputs"))
+        if not self.columns:
+            self._allocate(rows)
         for name, values in rows.items():
-            self.columns[name][places] = values.detach().to(self.columns[name].device)
+            self.columns[name][places] = values.to(self.columns[name].device)
         self.position = (self.position + count) % self.size
         self.count = min(self.count + count, self.size)
 
     def draw(self, rows: int, generator: torch.Generator) -> Probes:
         """Windows at random, with replacement."""
         drawn = torch.randint(self.count, (rows,), generator=generator, device=generator.device)
-        found = {name: values[drawn.to(values.device)] for name, values in self.columns.items()}
-        if found["inputs"].dtype == torch.uint8:
-            found["inputs"] = from_bytes(found["inputs"])
+        return self[drawn.cpu()]
+
+    def __getitem__(self, rows: Tensor | slice) -> Probes:
+        """The windows in these rows."""
+        found = {name: values[rows] for name, values in self.columns.items()}
+        found["inputs"] = self.contexts[found.pop("context")]
         return found
 
     def _allocate(self, like: Probes) -> None:
@@ -84,9 +78,10 @@ class ProbeBuffer(nn.Module):
     # Files -----------------------------------------------------------------------------------
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
-        for name, values in self.columns.items():
-            destination[prefix + name] = values[: self.count]
         if self.columns:
+            for name, values in self.columns.items():
+                destination[prefix + name] = values[: self.count]
+            destination[prefix + "contexts"] = self.contexts.held
             destination[prefix + "place"] = torch.tensor([self.position, self.count, self.size])
 
     def _load_from_state_dict(
@@ -94,18 +89,24 @@ class ProbeBuffer(nn.Module):
         missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
         self.columns, self.count, self.position = {}, 0, 0
+        self.contexts = ContextStore(self.size)
         found = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
-        place = found.pop("place", None)
+        place, contexts = found.pop("place", None), found.pop("contexts", None)
         if place is None:
             return
         position, count, size = place.tolist()
-        whole = found.keys() - {"state"} == REQUIRED
+        whole = found.keys() - {"state"} == REQUIRED and contexts is not None
         if not whole or any(len(values) != count for values in found.values()):
-            names = ", ".join(sorted(REQUIRED))
+            names = ", ".join(sorted({*REQUIRED, "contexts"}))
             error_msgs.append(f"probe buffer: expected {count} rows of {names}")
         elif size == self.size:  # one of another size starts empty
             if not (0 <= position < size and 0 < count <= size):
                 error_msgs.append(f"probe buffer: position {position}, {count} rows of {size}")
+                return
+            try:
+                self.contexts.restore(contexts, found["context"])
+            except (IndexError, RuntimeError, TypeError, ValueError) as error:
+                error_msgs.append(f"probe buffer: {error}")
                 return
             self._allocate(found)
             for name, values in found.items():

@@ -165,20 +165,35 @@ def test_pixels_are_held_in_bytes_until_there_are_other_numbers():
     buffer, pixels = ProbeBuffer(600), torch.arange(256)[:, None].float() / 255
     shown = {**rows(0, 256), "inputs": pixels}
     buffer.add(shown)
-    assert buffer.columns["inputs"].dtype == torch.uint8
+    assert buffer.contexts.windows.dtype == torch.uint8
     drawn = buffer.draw(400, generator())
     assert torch.equal(drawn["inputs"][:, 0], pixels[drawn["changes"][:, 0].long(), 0])
     buffer.add({**rows(256, 1), "inputs": torch.tensor([[-0.3]])})
-    assert buffer.columns["inputs"].dtype == torch.float32
-    assert torch.equal(buffer.columns["inputs"][:256], pixels)
-    assert buffer.columns["inputs"][256] == torch.tensor(-0.3)
+    assert buffer.contexts.windows.dtype == torch.float32
+    assert torch.equal(buffer[:256]["inputs"], pixels)
+    assert buffer[256:257]["inputs"] == torch.tensor(-0.3)
+
+
+def test_what_was_shown_before_is_held_once_and_given_up_with_its_last_probe():
+    buffer = ProbeBuffer(6)
+    for first in (0, 0, 4):  # contexts 0 and 1 twice, then 4 and 5
+        buffer.add(rows(first, 2))
+    assert len(buffer.contexts.held) == 4
+    buffer.add(rows(8, 3))  # over both first visits, and one of the second
+    found = buffer[:6]
+    assert found["inputs"][:, 0].tolist() == found["changes"][:, 0].tolist() == [8, 9, 10, 1, 4, 5]
+    assert len(buffer.contexts.held) == 6, "0 was given up, 1 is still probed"
+    buffer.add(rows(8, 6))
+    buffer.add(rows(8, 1))
+    assert buffer[:6]["inputs"][:, 0].tolist() == [11, 12, 13, 8, 9, 10]
+    assert len(buffer.contexts.held) == 6
 
 
 @pytest.mark.parametrize("count", [4, 12])
 def test_the_buffer_comes_back(count):
     buffer, again, other = ProbeBuffer(10), ProbeBuffer(10), ProbeBuffer(11)
     for start in range(0, count, 4):
-        buffer.add(rows(start, 4))
+        buffer.add(rows(start % 8, 4))  # the first contexts come again
     for one in (again, other):
         one.load_state_dict(buffer.state_dict())
     for one in (buffer, again):
@@ -191,10 +206,11 @@ def test_the_buffer_comes_back(count):
 def test_a_damaged_buffer_is_refused():
     buffer = ProbeBuffer(10)
     buffer.add(rows(0, 4))
-    state = dict(buffer.state_dict())
-    state["inputs"] = state["inputs"][:2]
-    with pytest.raises(RuntimeError, match="probe buffer: expected 4 rows"):
-        ProbeBuffer(10).load_state_dict(state)
+    for name, said in (("probes", "expected 4 rows"), ("contexts", "2 contexts do not fit")):
+        state = dict(buffer.state_dict())
+        state[name] = state[name][:2]
+        with pytest.raises(RuntimeError, match=f"probe buffer: {said}"):
+            ProbeBuffer(10).load_state_dict(state)
 
 
 # Learning -----------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def make(seed=0, cell="tanh", delay=4, **changes):
 def all_rows(replay, network, monkeypatch):
     """What the minibatch of all stored windows is, each of them once."""
     buffer = replay.buffer
-    stored = {name: values[: buffer.count] for name, values in buffer.columns.items()}
+    stored = buffer[: buffer.count]
     monkeypatch.setattr(buffer, "draw", lambda rows, generator: stored)
     monkeypatch.setattr(replay, "moved", torch.empty(buffer.count, replay.moved.shape[1]))
     [(steps, error, count)] = replay.minibatches(network)
