@@ -21,6 +21,8 @@ from nodepert.agents.node_noise import NOISES
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
 Credit = Literal["auto", "paired", "one_sided", "one_point", "given", "score", "value", "episode"]
+MOST_REPLAYED = 2**20
+"""Contexts of a minibatch."""
 UNPROBED = ("score", "value", "episode")
 """Credits that need no lanes of one seed that stay in step."""
 Optimizer = Literal["adam", "sgd"]
@@ -173,11 +175,15 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
                 "compares the loss of each context with those of the others"
             )
         self._check_episode()
-        self._check_replay()
+        self._check_replays_fit()
 
-    def _check_replay(self) -> None:
+    def _check_replays_fit(self) -> None:
         if self.replays == 0:
             return
+        if self.batch_size > MOST_REPLAYED:
+            raise ConfigError(
+                f"batch_size={self.batch_size}: expected at most {MOST_REPLAYED} with replays"
+            )
         if self.credit in ("given", *UNPROBED):
             raise ConfigError(
                 f"replays={self.replays}: probes are learned from again, and there are none with "

@@ -133,7 +133,7 @@ def read_archive(
             f"{path}: not a model file of nodepert, or damaged: {error}"
         ) from error
     found = document.get("format") if isinstance(document, dict) else document
-    if found != FORMAT:
+    if not isinstance(document, dict) or found != FORMAT:
         raise FileFormatError(f"{path}: format {found!r}, expected {FORMAT}")
     return document, {name: tensor.to(device) for name, tensor in tensors.items()}
 

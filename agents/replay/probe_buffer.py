@@ -43,8 +43,10 @@ class ProbeBuffer(nn.Module):
         """As :data:`Probes`, with the slot of each ``context`` in place of its inputs."""
 
     def add(self, rows: Probes) -> None:
-        """Takes in windows of N contexts."""
+        """Takes in windows of N contexts; others than it has, such as longer ones, start anew."""
         rows = {name: values[-self.size :].detach() for name, values in rows.items()}
+        if self.columns and not self._are_alike(rows):
+            self._clear()
         count = len(rows["changes"])
         places = (self.position + torch.arange(count)) % self.size
         if self.columns:
@@ -68,6 +70,20 @@ class ProbeBuffer(nn.Module):
         found["inputs"] = self.contexts[found.pop("context")]
         return found
 
+    def _are_alike(self, rows: Probes) -> bool:
+        """Whether windows can be held beside those that are there, maybe out of a file."""
+        held = {**self.columns, "inputs": self.contexts.held}
+        same = held.pop("context").dtype == torch.int64 and held.keys() == rows.keys()
+        return same and all(
+            values.shape[1:] == held[name].shape[1:]
+            and (values.dtype == held[name].dtype or name == "inputs")
+            for name, values in rows.items()
+        )
+
+    def _clear(self) -> None:
+        self.columns, self.count, self.position = {}, 0, 0
+        self.contexts = ContextStore(self.size)
+
     def _allocate(self, like: Probes) -> None:
         """Memory is taken up as rows are filled."""
         self.columns = {
@@ -88,8 +104,7 @@ class ProbeBuffer(nn.Module):
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
         missing_keys: list[str], unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
-        self.columns, self.count, self.position = {}, 0, 0
-        self.contexts = ContextStore(self.size)
+        self._clear()
         found = {k.removeprefix(prefix): v for k, v in state_dict.items() if k.startswith(prefix)}
         place, contexts = found.pop("place", None), found.pop("contexts", None)
         if place is None:

@@ -203,6 +203,13 @@ def test_the_buffer_comes_back(count):
     assert other.count == 0
 
 
+def test_windows_of_another_length_start_anew():
+    buffer = ProbeBuffer(10)
+    buffer.add(rows(0, 4))
+    buffer.add({**rows(4, 4), "probes": torch.ones(4, 3, 4)})
+    assert buffer.count == len(buffer.contexts.held) == 4
+
+
 def test_a_damaged_buffer_is_refused():
     buffer = ProbeBuffer(10)
     buffer.add(rows(0, 4))
