@@ -10,7 +10,7 @@ from stable_baselines3.common.logger import KVWriter, Logger
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.processes import are_several
 from nodepert.agents.cli.progress import ProgressFile, TensorBoardFile
-from nodepert.agents.cli.results import RunFolder
+from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.cli.stopping import StopOnSignal
 from nodepert.agents.cli.train_arguments import TrainArguments
 from nodepert.agents.divergence import DivergenceGuard, roll_back

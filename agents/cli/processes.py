@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import torch.distributed as dist
 
-from nodepert.agents.cli.results import RunFolder
+from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.distributed import DistributedNodePerturbation
 from nodepert.agents.distributed.share import join
 from nodepert.agents.files.checkpoints import newest_checkpoint

@@ -15,7 +15,7 @@ from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.learning import follow, learn
 from nodepert.agents.cli.processes import agent_class, as_the_first_sees_it, joined, leads
 from nodepert.agents.cli.progress import ProgressFile
-from nodepert.agents.cli.results import RunFolder
+from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.cli.train_arguments import (
     ResumeArguments,
     TrainArguments,

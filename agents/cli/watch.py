@@ -13,7 +13,7 @@ import tyro
 from rich.live import Live
 from rich.table import Table
 
-from nodepert.agents.cli.results import RunFolder
+from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.plots import Curve, plot_dashboard, read_curves
 

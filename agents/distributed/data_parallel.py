@@ -19,9 +19,9 @@ from nodepert.agents.distributed.share import (
     own_device,
 )
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.files.checkpoint import with_prefix
 from nodepert.agents.files.model_file import PLACE, capture, own_place, to_parts
 from nodepert.agents.files.saving import FilePath, write_archive
+from nodepert.agents.files.tensors import with_prefix
 from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.vec_env import autoreset_mode
 from nodepert.agents.methods import METHODS, Probing

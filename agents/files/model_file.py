@@ -14,14 +14,14 @@ from torch import Tensor, nn
 
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError, NodepertError
-from nodepert.agents.files.checkpoint import (
+from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
+from nodepert.agents.files.shapes import check_situation
+from nodepert.agents.files.tensors import (
     optimizer_from_tensors,
     optimizer_to_tensors,
     with_prefix,
     without_prefix,
 )
-from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
-from nodepert.agents.files.shapes import check_situation
 from nodepert.agents.lanes.observations import as_bytes, from_bytes
 from nodepert.agents.lanes.states import get_state, set_state
 from nodepert.agents.policies import FeedbackPolicy

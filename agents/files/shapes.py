@@ -9,7 +9,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from nodepert.agents.errors import FileFormatError
-from nodepert.agents.files.checkpoint import without_prefix
+from nodepert.agents.files.tensors import without_prefix
 from nodepert.agents.policies.features import EXTRACTORS
 from nodepert.agents.window import Situation
 

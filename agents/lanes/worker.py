@@ -107,7 +107,7 @@ def work(far: Connection, near: Connection, make: Make) -> None:
             method, arguments = far.recv()
             if method == "close":
                 return
-            far.send(METHODS[method](env, *arguments))
+            far.send(CALLS[method](env, *arguments))
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         return
     except Exception as error:
@@ -155,4 +155,4 @@ def demand(wrong: str | None) -> None:
         raise ValueError(wrong)
 
 
-METHODS: dict[str, Callable[..., Any]] = {"describe": describe, "reset": reset, "step": step}
+CALLS: dict[str, Callable[..., Any]] = {"describe": describe, "reset": reset, "step": step}

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from nodepert.agents.cli.results import RunFolder
+from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.cli.watch import sparkline
 
 XOR = ("train", "DelayedXOR-v0", "--out", "run", "--steps", 400, "--evaluations", 2)
