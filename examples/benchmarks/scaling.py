@@ -2,12 +2,12 @@
 
     python examples/benchmarks/scaling.py [--only width noise] [--seeds 0 1 2] [--out DIR] [--quick]
 
-One of width, depth, outputs (the action's dimension) and K (probes a context, each on two lanes)
-grows, the others stay at 64, 2, 8 and 1; lines are least squares in log-log axes, and the
-exponents are in the table. The fifth study makes the loss noisy, and asks from which noise on
-several probes a context need fewer env steps than one. Each point takes the step size of the grid
-that was fastest with a seed of its own. Seconds are of processor time on one thread. A
-size that is in the CSV already is not run again.
+One of width, depth, outputs (the action's dimension), K (probes a context, each on two lanes) and
+contexts at once grows, the others stay at 64, 2, 8, 1 and 64; lines are least squares in log-log
+axes, and the exponents are in the table. The last study makes the loss noisy, and asks from which
+noise on several probes a context need fewer env steps than one. Each point takes the step size of
+the grid that was fastest with a seed of its own. Seconds are of processor time on one thread. A size
+that is in the CSV already is not run again.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ STUDIES: dict[str, tuple[float, ...]] = {
     "depth": (1, 2, 4, 8),
     "outputs": (1, 8, 64, 512, 4096),
     "probes": (1, 2, 4, 8, 16),
+    "contexts": (4, 16, 64, 256, 1024),
     "noise": (0.0, 0.1, 0.3),
 }
 NOISY_PROBES = (1, 4, 16)
@@ -61,6 +62,7 @@ class Size:
     outputs: int = 8
     probes: int = 1
     noise: float = 0.0
+    contexts: int = 64
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def learn(size: Size, rate: float, seed: int, limit: Limit) -> Result:
     model = NodePerturbation(
         "MlpPolicy", Waves(size.outputs, size.noise), seed=seed, device="cpu",
         net_arch=(size.width,) * size.depth, activation="tanh", probes=size.probes,
-        learning_rate=rate, lr_schedule="constant",
+        batch_size=size.contexts, learning_rate=rate, lr_schedule="constant",
     )  # fmt: skip
     watch = Watch(size.outputs, limit)
     model.learn(10 * limit.env_steps, callback=watch, log_interval=None)
