@@ -6,8 +6,8 @@ One of width, depth, outputs (the action's dimension), K (probes a context, each
 contexts at once grows, the others stay at 64, 2, 8, 1 and 64; lines are least squares in log-log
 axes, and the exponents are in the table. The last study makes the loss noisy, and asks from which
 noise on several probes a context need fewer env steps than one. Each point takes the step size of
-the grid that was fastest with a seed of its own. Seconds are of processor time on one thread. A size
-that is in the CSV already is not run again.
+the grid that was fastest with a seed of its own. Seconds are of processor time on one thread. A
+size that is in the CSV already is not run again.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from nodepert.envs import Draws
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import NullLocator
 
 TARGET = 0.1
 """Of the loss before training."""
@@ -241,6 +242,9 @@ def draw(results: dict[str, list[Result]], path: pathlib.Path) -> None:
                     axes.plot(x, line, "--", color="C0", label=f"∝ n^{slope:.2f}")
             axes.set(xlabel=study, ylabel=label, yscale="log")
             axes.set_xscale("symlog" if study == "noise" else "log", **threshold(study))
+            if study != "noise":
+                axes.set_xticks(x, [f"{value:g}" for value in x])
+                axes.xaxis.set_minor_locator(NullLocator())
             axes.legend(fontsize=8)
             axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
