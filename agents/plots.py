@@ -14,7 +14,7 @@ from nodepert.agents.errors import FileFormatError, explain
 from nodepert.agents.files.formats import as_png
 from nodepert.agents.files.saving import write_atomically
 
-__all__ = ["Curve", "plot_curve", "plot_dashboard", "read_curves"]
+__all__ = ["Curve", "plot_curve", "plot_dashboard", "read_curves", "use_log_scale"]
 
 Curve = tuple[list[float], list[float]]
 """Env steps and values."""
@@ -64,12 +64,17 @@ def plot_curve(
     axes.plot(steps, values, marker="o", markersize=3)
     _finish(axes, metric.replace("_", " "), title)
     if metric in ("test_error", "test_mse") and min(values, default=0) > 0:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        use_log_scale(axes)
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(path, dpi=120)
+    write_atomically(path, as_png(figure, 120))
+
+
+def use_log_scale(axes: Axes) -> None:
+    """For errors, of which it matters how many times as large they are."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def plot_dashboard(path: pathlib.Path, curves: Mapping[str, Curve], title: str) -> None:

@@ -13,6 +13,7 @@ from nodepert.agents.compare.curves import Curve, curves, profiles
 from nodepert.agents.compare.run import Record
 from nodepert.agents.compare.summary import grouped, lower_is_better
 from nodepert.agents.files.formats import as_png
+from nodepert.agents.plots import use_log_scale
 
 __all__ = ["draw_curves", "draw_profile"]
 
@@ -33,11 +34,12 @@ def draw_curves(records: list[Record]) -> bytes:
         together = [run for own in runs.values() for run in own]
         metric = together[0]["points"][-1]["metric"]
         for axes, (axis, label) in zip(row, AXES.items(), strict=True):
-            _draw(axes, curves(together, axis), agents)
+            lines = curves(together, axis)
+            _draw(axes, lines, agents)
             axes.set(xlabel=label, ylabel=metric.replace("_", " "), title=env)
             axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-            if lower_is_better(metric) and axes.get_ylim()[1] > 0:
-                axes.set_ylim(bottom=0)
+            if lower_is_better(metric) and min(min(line.centre) for line in lines.values()) > 0:
+                use_log_scale(axes)
     _legend(figure, list(panels.flat), agents)
     return as_png(figure, 110)
 
