@@ -91,8 +91,7 @@ TASKS = {
     ),
     "autoencoder": Task(
         "MNISTAutoencoder-v0", "MNISTAutoencoder-v0", 240_000,
-        (Entry("np"), Entry("np:fixed"), replaying(**PLAIN), given(**PLAIN, batch_size=64),
-         *CONTINUOUS),
+        (Entry("np"), Entry("np:fixed"), given(**PLAIN, batch_size=64), *CONTINUOUS),
     ),
 }  # fmt: skip
 """The cheapest first."""
