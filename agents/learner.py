@@ -16,6 +16,7 @@ from nodepert.agents.config import Residual
 from nodepert.agents.descent import Descent
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback_learning import learn_from_loss
+from nodepert.agents.networks import predictions
 from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import ErrorModel, OutputError, ProbeError
 from nodepert.agents.replay import Replay
@@ -134,9 +135,9 @@ class Learner:
         probes = estimator.probes(torch.cat(window.offsets))  # [TN, K, d]
         changes = torch.cat(changes_by_step)  # [TN, K]
         if self.replay is not None:
-            predictions = torch.cat([step.prediction.detach() for step in window.steps])
+            said = predictions(window.steps).flatten(0, 1)
             centres = torch.cat(window.centres)
-            changes, _ = self.replay.changes_at(predictions, centres, changes, probes)
+            changes, _ = self.replay.changes_at(said, centres, changes, probes)
         if self.error_model is None:
             return estimator.estimate(changes, probes).view(shape) * valid, None
         context, centre = torch.cat(window.inputs), torch.cat(window.centres)

@@ -40,7 +40,6 @@ class ContextStore:
         self.windows: Tensor | None = None
         self._references: list[int] = []  # to each slot
         self._slots: dict[bytes, int] = {}  # by what identifies a window
-        self._keys: dict[int, bytes] = {}  # and back
         self._freed: list[int] = []  # a heap
 
     def take(self, inputs: Tensor) -> Tensor:
@@ -52,7 +51,8 @@ class ContextStore:
         for slot in slots.tolist():
             self._references[slot] -= 1
             if self._references[slot] == 0:
-                del self._slots[self._keys.pop(slot)]
+                assert self.windows is not None
+                del self._slots[key_of(self.windows[slot])]
                 heapq.heappush(self._freed, slot)
 
     def __getitem__(self, slots: Tensor) -> Tensor:
@@ -87,7 +87,7 @@ class ContextStore:
         slot = self._slots.get(key)
         if slot is None:
             slot = self._free_slot()
-            self._slots[key], self._keys[slot] = slot, key
+            self._slots[key] = slot
             assert self.windows is not None
             self.windows[slot] = row
         self._references[slot] += 1
@@ -107,24 +107,28 @@ class ContextStore:
         if self.windows is None:
             self._allocate(inputs if packed is None else packed)
         assert self.windows is not None
-        if self.windows.dtype != torch.uint8:
-            return inputs
-        if packed is None:
+        if self.windows.dtype == torch.uint8:
+            if packed is not None:
+                return packed
             self.windows = from_bytes(self.windows)
             self._identify()
-            return inputs
-        return packed
+        return inputs.to(self.windows.dtype)
 
     def _allocate(self, like: Tensor) -> None:
         """Memory is taken up as slots are filled."""
         self.windows = torch.empty((self.size, *like.shape[1:]), dtype=like.dtype)
 
     def _identify(self) -> None:
-        """Finds out anew what identifies each window."""
+        """Finds out anew what identifies each window.
+
+        Raises:
+            ValueError: Two are the same.
+        """
         assert self.windows is not None
         used = [slot for slot, count in enumerate(self._references) if count]
-        self._keys = {slot: key_of(self.windows[slot]) for slot in used}
-        self._slots = {key: slot for slot, key in self._keys.items()}
+        self._slots = {key_of(self.windows[slot]): slot for slot in used}
+        if len(self._slots) < len(used):
+            raise ValueError("the same context twice")
 
 
 def key_of(row: Tensor) -> bytes:
