@@ -16,7 +16,7 @@ from nodepert.agents.distributed.share import join
 from nodepert.agents.files.checkpoints import newest_checkpoint
 from nodepert.agents.node_perturbation import NodePerturbation
 
-__all__ = ["agent_class", "are_several", "as_the_first_sees_it", "joined", "leads"]
+__all__ = ["agent_class", "are_several", "as_the_first_sees_it", "leads"]
 
 
 def are_several() -> bool:
@@ -32,17 +32,6 @@ def leads() -> bool:
 def agent_class() -> type[NodePerturbation]:
     """The agent; of several processes, the one that shares a run."""
     return DistributedNodePerturbation if are_several() else NodePerturbation
-
-
-@contextmanager
-def joined() -> Iterator[None]:
-    """Leaves the processes that this one joins in the meantime, else torch aborts at the end."""
-    before = dist.is_initialized()
-    try:
-        yield
-    finally:
-        if dist.is_initialized() and not before:
-            dist.destroy_process_group()
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from nodepert.agents.cli.arguments import make_env, parse_env_kwargs, parse_pairs
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.learning import follow, learn
-from nodepert.agents.cli.processes import agent_class, as_the_first_sees_it, joined, leads
+from nodepert.agents.cli.processes import agent_class, as_the_first_sees_it, leads
 from nodepert.agents.cli.progress import ProgressFile
 from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.cli.train_arguments import (
@@ -34,7 +34,6 @@ from nodepert.agents.versions import versions
 __all__ = ["resume", "train"]
 
 
-@joined()
 def train(arguments: TrainArguments) -> None:
     """Runs ``nodepert train ENV``.
 
@@ -55,7 +54,6 @@ def train(arguments: TrainArguments) -> None:
     carry_out(model, arguments, folder, None)
 
 
-@joined()
 def resume(words: ResumeArguments) -> None:
     """Runs ``nodepert train --resume DIR``.
 

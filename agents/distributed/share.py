@@ -7,6 +7,7 @@ processes there are.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +16,10 @@ from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Functions in there have the group as a default that is there when they are imported, for ever; so
+# before there is one. What loads an optimiser would import them later.
+import torch.distributed.nn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -78,7 +83,7 @@ class Share:
 
 
 def join() -> Share:
-    """Joins the processes that ``torchrun`` has started, unless that is done.
+    """Joins the processes that ``torchrun`` has started, unless that is done, until this one ends.
 
     Raises:
         ConfigError: This process is not one of several.
@@ -92,7 +97,14 @@ def join() -> Share:
         # Seeds travel between CPUs, also where weights are on GPUs.
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         dist.init_process_group(backend, timeout=timedelta(seconds=SECONDS_TO_WAIT))
+        atexit.register(leave)
     return Share(dist.get_rank(), dist.get_world_size())
+
+
+def leave() -> None:
+    """Leaves the other processes: if Python ended before gloo's threads, it would often abort."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def own_device(device: torch.device | str) -> torch.device | str:

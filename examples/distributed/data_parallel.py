@@ -44,7 +44,6 @@ def main() -> None:
     torch.set_num_threads(1)
     if dist.is_torchelastic_launched():
         measure(args)
-        dist.destroy_process_group()
         return
     rows: list[Row] = []
     for processes in (1, 2) if args.quick else (1, 2, 4):

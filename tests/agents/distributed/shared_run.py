@@ -94,4 +94,3 @@ if __name__ == "__main__":
     unseeded.save(out / f"model{dist.get_rank()}.zip")
     if dist.get_rank() == 0:
         (out / "found.json").write_text(json.dumps(found))
-    dist.destroy_process_group()

@@ -26,6 +26,7 @@ def test_a_killed_process_costs_nothing_but_time(torchrun, tmp_path):
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["from"] == 6 * 64  # a checkpoint every three updates; killed in the ninth
     assert found["same in each process"]
+    assert found["threads of gloo"] == 0
     assert re.search("force_reset=False: the file has the lanes of 2 processes", found["alone"])
 
 
