@@ -44,7 +44,7 @@ class Unsupported(Exception):
 
 
 def modes_of(make: Make) -> list[Mode]:
-    """The modes paired, score, value and episode.
+    """The modes paired, score, value, critic and episode.
 
     Args:
         make: Makes a new single environment each time it is called.
@@ -55,6 +55,7 @@ def modes_of(make: Make) -> list[Mode]:
             _mode("paired", paired, make),
             _mode("score", score, make),
             _mode("value", value, make),
+            _mode("critic", critic, make),
             _mode("episode", episode, make),
         ]
 
@@ -99,6 +100,15 @@ def value(make: Make) -> str:
         if not isinstance(env.action_space, spaces.Discrete):
             raise Unsupported(f"actions are a {kind(env.action_space)}, expected Discrete")
         return f"takes one of {env.action_space.n} actions"
+
+
+def critic(make: Make) -> str:
+    """Why critic mode works: actions that can be a little more or less."""
+    with closing(make()) as env:
+        actions_of(env)
+        if not isinstance(env.action_space, spaces.Box):
+            raise Unsupported(f"actions are a {kind(env.action_space)}, expected a Box")
+        return "takes Box actions, which a critic can ask for more or less of"
 
 
 def episode(make: Make) -> str:

@@ -39,8 +39,9 @@ class CompareArguments(ExecutorArguments):
         tuple[str, ...],
         tyro.conf.arg(
             metavar="AGENT [AGENT ...]",
-            help="np (ours), np:RULE (ours with another feedback rule), all_units (noise on all "
-            f"units, without feedback weights), {AGENTS}.",
+            help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
+            "another preset of ENV), all_units (noise on all units, without feedback weights), "
+            f"{AGENTS}.",
         ),
     ] = DEFAULT_AGENTS
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

@@ -31,8 +31,9 @@ class TuneArguments(ExecutorArguments):
         str,
         tyro.conf.arg(
             metavar="AGENT",
-            help="np (ours), np:RULE (ours with another feedback rule), all_units (noise on all "
-            f"units, no feedback weights), {', '.join(RIVALS)}.",
+            help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
+            "another preset of ENV), all_units (noise on all units, no feedback weights), "
+            f"{', '.join(RIVALS)}.",
         ),
     ] = "np"
     trials: int = 20

@@ -19,6 +19,7 @@ from stable_baselines3.common.noise import (
 )
 from torch import nn
 
+from nodepert.agents.compare.rivals import preset_of
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.plain_yaml import read_yaml
 
@@ -92,10 +93,11 @@ def entry(table: Table, agent: str, env_id: str) -> Entry | None:
 
     Args:
         table: See :func:`read_table`.
-        agent: Such as ``"ppo"``; ``"np:fixed"`` takes the entry of ``"np"`` where it has none.
+        agent: Such as ``"ppo"``; ``"np:fixed"`` takes the entry of ``"np"`` where it has none,
+            but not ``"np:replay"``, which has a preset instead.
         env_id: With or without a module before it.
     """
-    for name in (agent, agent.partition(":")[0]):
+    for name in (agent,) if preset_of(agent) else (agent, agent.partition(":")[0]):
         for key in (env_id, env_id.rpartition(":")[2]):
             if key in table.get(name, {}):
                 return dict(table[name][key])

@@ -12,8 +12,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES
+from nodepert.agents.presets import presets
 
-__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "rule_of"]
+__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "preset_of", "rule_of"]
 
 ANY = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -64,7 +65,18 @@ OWN: dict[str, Rival] = {
 def rule_of(agent: str) -> str | None:
     """The feedback rule in ``"np:RULE"``, or None."""
     name, _, rule = agent.partition(":")
-    return rule if name == "np" and rule else None
+    return rule if name == "np" and rule in RULES else None
+
+
+def preset_of(agent: str) -> str | None:
+    """The name of a preset in ``"np:PRESET"``, or None; some environment has one of that name."""
+    name, _, preset = agent.partition(":")
+    return preset if name == "np" and preset in preset_names() else None
+
+
+def preset_names() -> list[str]:
+    """Of all environments together."""
+    return sorted({name for of_env in presets().values() for name in of_env})
 
 
 def check_agent(agent: str) -> Rival:
@@ -77,12 +89,15 @@ def check_agent(agent: str) -> Rival:
         rival = RIVALS[agent]
     elif agent in OWN:
         rival = OWN[agent]
-    elif rule_of(agent) in RULES:
+    elif rule_of(agent) is not None or preset_of(agent) is not None:
         rival = OWN["np"]
-    elif rule_of(agent) is not None:
-        raise ConfigError(f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}")
+    elif agent.startswith("np:"):
+        raise ConfigError(
+            f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}, or np:PRESET with "
+            f"one of {', '.join(preset_names())}"
+        )
     else:
-        valid = ", ".join((*OWN, "np:RULE", *RIVALS))
+        valid = ", ".join((*OWN, "np:RULE", "np:PRESET", *RIVALS))
         raise ConfigError(f"agent {agent}: expected {valid}")
     rival.algorithm()
     return rival

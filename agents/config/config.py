@@ -10,6 +10,7 @@ import tyro
 
 from nodepert.agents.baselines import BASELINES
 from nodepert.agents.config.checks import check_choice, check_flag, check_number, is_finite
+from nodepert.agents.config.critic import CriticFields
 from nodepert.agents.config.replay import ReplayFields
 from nodepert.agents.config.returns import ReturnFields, ScoreFields
 from nodepert.agents.config.schedules import Schedule
@@ -20,10 +21,20 @@ from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
-Credit = Literal["auto", "paired", "one_sided", "one_point", "given", "score", "value", "episode"]
+Credit = Literal[
+    "auto",
+    "paired",
+    "one_sided",
+    "one_point",
+    "given",
+    "score",
+    "value",
+    "critic",
+    "episode",
+]
 MOST_REPLAYED = 2**20
 """Contexts of a minibatch."""
-UNPROBED = ("score", "value", "episode")
+UNPROBED = ("score", "value", "critic", "episode")
 """Credits that need no lanes of one seed that stay in step."""
 Optimizer = Literal["adam", "sgd"]
 Residual = Literal["unbiased", "minimum_norm"]
@@ -39,7 +50,7 @@ _FLOAT_FLAG = tyro.constructors.PrimitiveConstructorSpec(
 
 
 @dataclass(frozen=True)
-class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
+class Config(ReplayFields, CriticFields, ValueFields, ScoreFields, ReturnFields):
     """Hyperparameters of :class:`nodepert.agents.NodePerturbation`.
 
     Raises:
@@ -52,7 +63,8 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
     the env steps, for losses that are nearly quadratic over a probe_std that is large against what
     contexts differ by), the gradient given by an environment made with expose_gradient=True, the
     score of noisy actions by their advantage, in any environment, the value that the network
-    predicts for the action taken, where actions are Discrete, or whole episodes played twice from
+    predicts for the action taken, where actions are Discrete, what two critics say of how an action
+    would be worth more, where actions are a Box, or whole episodes played twice from
     one seed, with noise held in both signs. auto: paired on loss environments and wherever lanes of
     one seed stay in step, else score."""
     probes: int = 1
@@ -95,8 +107,8 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
     feedback_interval: int = 1
     """The same of the feedback weights."""
     batch_size: int = 64
-    """N, contexts shown at once (each on several lanes); in score and value mode the steps of a
-    minibatch."""
+    """N, contexts shown at once (each on several lanes); in score, value and critic mode the steps
+    of a minibatch."""
     n_steps: int | None = None
     """T, steps between updates; with probes the span of truncated backpropagation through time.
     Default: 1 for feed-forward policies, 8 for recurrent ones, 128 in score mode. In episode mode
@@ -157,6 +169,7 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
         self.check_returns()
         self.check_score()
         self.check_value()
+        self.check_critic()
         self.check_replays()
         if self.probe_std == 0 and self.credit != "given":
             raise ConfigError("probe_std=0: expected a positive number, or credit='given'")
@@ -175,6 +188,7 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
                 "compares the loss of each context with those of the others"
             )
         self._check_episode()
+        self._check_critic()
         self._check_replays_fit()
 
     def _check_replays_fit(self) -> None:
@@ -207,6 +221,20 @@ class Config(ReplayFields, ValueFields, ScoreFields, ReturnFields):
             raise ConfigError(
                 "exploration_schedule='learned': expected 'constant' or 'linear' with "
                 "credit='episode'"
+            )
+
+    def _check_critic(self) -> None:
+        if self.credit != "critic":
+            return
+        if self.exploration_schedule == "learned":
+            raise ConfigError(
+                "exploration_schedule='learned': expected 'constant' or 'linear' with "
+                "credit='critic'"
+            )
+        if self.learning_starts > self.buffer_size:
+            raise ConfigError(
+                f"learning_starts={self.learning_starts}: expected at most buffer_size="
+                f"{self.buffer_size}, which is all that the buffer ever holds"
             )
 
     def _check_node_std(self) -> None:

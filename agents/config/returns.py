@@ -15,12 +15,13 @@ ExplorationSchedule = Literal["constant", "linear", "learned"]
 
 @dataclass(frozen=True)
 class ReturnFields:
-    """What score, value and episode mode share."""
+    """What score, value, critic and episode mode share."""
 
     n_envs: int = 8
-    """Lanes that a single environment becomes, where credit is score, value or episode."""
+    """Lanes that a single environment becomes, where credit is score, value, critic or
+    episode."""
     gamma: float = 0.99
-    """Discount of future rewards, where credit is score or value."""
+    """Discount of future rewards, where credit is score, value or critic."""
     normalize_observation: bool | None = None
     """Shift and scale observations by their running mean and deviation. Default: True in score and
     episode mode on Box spaces, unless the environment is wrapped in VecNormalize."""
@@ -50,7 +51,7 @@ class ScoreFields:
     wrapped in VecNormalize."""
     exploration_std: float | None = None
     """σ of the noise on the output nodes, in prediction units (half the range of a Box). Default:
-    1 for discrete actions, 0.6 for a Box."""
+    1 for discrete actions, 0.6 for a Box, 0.1 in critic mode."""
     exploration_schedule: ExplorationSchedule = "constant"
     """How σ goes: constant, linear to 0 over the run, or learned as one number for each output."""
     sequence_length: int = 16

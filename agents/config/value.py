@@ -1,4 +1,4 @@
-"""Hyperparameters of learning action values."""
+"""Hyperparameters of learning what actions are worth, from a replay buffer."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ __all__ = ["ValueFields"]
 
 @dataclass(frozen=True)
 class ValueFields:
-    """Of credit="value", under the names that Stable-Baselines3's DQN has where it has them."""
+    """Of credit="value" and "critic", under the names that Stable-Baselines3 has for them."""
 
     buffer_size: int = 50_000
     """Env steps that can be learned from again; with replays of probes, windows of a context."""
     gradient_steps: int = 1
-    """Minibatches an update: one with what was just played, the others of replayed steps alone."""
+    """Minibatches an update. In value mode the first has what was just played."""
     target_update_interval: int = 10_000
-    """Env steps from one copy of the network into the target network to the next."""
+    """In value mode, env steps from one copy of the network into the target network to the next."""
     temperature: float = 0.1
     """Actions are tried with probability ∝ exp(Q / temperature)."""
 

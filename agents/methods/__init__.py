@@ -3,12 +3,13 @@
 from typing import Any
 
 from nodepert.agents.methods.base import Method
+from nodepert.agents.methods.critic import Critic
 from nodepert.agents.methods.episode import Episode
 from nodepert.agents.methods.probing import Probing
 from nodepert.agents.methods.score import Score
 from nodepert.agents.methods.value import Value
 
-__all__ = ["METHODS", "Episode", "Method", "Probing", "Score", "Value"]
+__all__ = ["METHODS", "Critic", "Episode", "Method", "Probing", "Score", "Value"]
 
 METHODS: dict[str, type[Method[Any]]] = {
     "paired": Probing,
@@ -17,5 +18,6 @@ METHODS: dict[str, type[Method[Any]]] = {
     "given": Probing,
     "score": Score,
     "value": Value,
+    "critic": Critic,
     "episode": Episode,
 }

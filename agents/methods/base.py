@@ -16,11 +16,13 @@ from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.window import Situation
 
-__all__ = ["Method", "OnStep", "check_finite"]
+__all__ = ["INITIAL_OUTPUT_GAIN", "Method", "OnStep", "check_finite"]
 
 Batch = TypeVar("Batch")
 OnStep = Callable[[Played], bool]
 """Told of each step; False stops the run."""
+INITIAL_OUTPUT_GAIN = 0.01
+"""Of a policy whose actions start in the middle of their range, as in Stable-Baselines3's PPO."""
 
 
 class Method(ABC, Generic[Batch]):

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from nodepert.agents.lanes.rollout import PairedLanes, Played
 
 __all__ = ["ReplayBuffer", "Transitions", "VectorStep"]
 
@@ -20,11 +21,25 @@ class VectorStep:
     """One step of all N lanes, on the CPU."""
 
     observations: NDArray[Any]  # what the actions answered, [N, ...]
-    actions: Tensor  # indices, [N]
+    actions: Tensor  # indices, [N], or predictions, [N, d]
     rewards: Tensor  # [N]
     terminated: Tensor  # whether the task has ended the episode, [N]
     valid: Tensor  # False where the step only reset the lane, [N]
     following: NDArray[Any]  # what the actions led to, not yet the next episode, [N, ...]
+
+    @classmethod
+    def of(
+        cls, observations: NDArray[Any], actions: Tensor, played: Played, lanes: PairedLanes
+    ) -> VectorStep:
+        """The step that these lanes have just played."""
+        return cls(
+            observations,
+            actions,
+            rewards=torch.from_numpy(-played.losses[:, 0]),
+            terminated=torch.from_numpy(played.terminated),
+            valid=torch.from_numpy(played.valid),
+            following=lanes.last(played),
+        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ class Transitions:
 
     rows: Tensor  # where they are, [R]
     observations: NDArray[Any]  # [R, ...]
-    actions: Tensor  # [R]
+    actions: Tensor  # [R], or [R, d]
     rewards: Tensor  # [R]
     terminated: Tensor  # [R]
     valid: Tensor  # [R]
@@ -55,7 +70,7 @@ class ReplayBuffer(nn.Module):
     """
 
     observations: Tensor  # [S, N, ...]
-    actions: Tensor  # [S, N]
+    actions: Tensor  # [S, N], or [S, N, d]
     rewards: Tensor
     terminated: Tensor
     valid: Tensor
@@ -75,7 +90,7 @@ class ReplayBuffer(nn.Module):
     def add(self, step: VectorStep) -> Tensor:
         """Fills a slot, over the oldest one where all are filled; returns its rows, shape (N,)."""
         if self.lanes != len(step.valid):
-            self._allocate(step.observations.dtype, step.observations.shape)
+            self._allocate(torch.from_numpy(step.observations), step.actions)
         observations = torch.from_numpy(step.observations)
         if self.count and self._still_needed(observations):
             self._advance()
@@ -87,6 +102,11 @@ class ReplayBuffer(nn.Module):
         self.observations[self.position] = torch.from_numpy(step.following)
         self.valid[self.position] = False
         return filled * self.lanes + torch.arange(self.lanes)
+
+    @property
+    def held(self) -> int:
+        """Rows that can be drawn: env steps, and what time limits leave between two episodes."""
+        return self.count * self.lanes
 
     def draw(self, rows: int, generator: torch.Generator) -> Tensor:
         """Rows at random, with replacement, shape (R,)."""
@@ -124,12 +144,12 @@ class ReplayBuffer(nn.Module):
         self.position = (self.position + 1) % self.slots
         self.count = min(self.count + 1, self.slots - 1)
 
-    def _allocate(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    def _allocate(self, observations: Tensor, actions: Tensor) -> None:
         """Starts anew, empty. Memory is taken up as slots are filled."""
-        self.lanes, self.position, self.count = shape[0], 0, 0
-        kind = torch.from_numpy(np.empty(0, dtype)).dtype
-        self.observations = torch.empty((self.slots, *shape), dtype=kind)
-        self.actions = torch.zeros((self.slots, self.lanes), dtype=torch.int64)
+        self.lanes, self.position, self.count = len(actions), 0, 0
+        shape = observations.shape
+        self.observations = torch.empty((self.slots, *shape), dtype=observations.dtype)
+        self.actions = torch.zeros((self.slots, *actions.shape), dtype=actions.dtype)
         self.rewards = torch.zeros((self.slots, self.lanes))
         self.terminated = torch.zeros((self.slots, self.lanes), dtype=torch.bool)
         self.valid = torch.zeros((self.slots, self.lanes), dtype=torch.bool)
@@ -159,8 +179,9 @@ class ReplayBuffer(nn.Module):
     def _fill(self, saved: dict[str, Tensor]) -> None:
         """Takes over what was saved; a buffer of another size starts empty."""
         position, count, slots = saved.pop("place").tolist()
-        observations = saved["observations"]
-        self._allocate(observations.numpy().dtype, observations.shape[1:])
+        if any(values.shape[:2] != saved["rewards"].shape for values in saved.values()):
+            raise ValueError("parts of different shapes")
+        self._allocate(saved["observations"][0], saved["actions"][0])
         if slots != self.slots:
             return
         filled = min(count + 1, slots)

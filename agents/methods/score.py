@@ -19,7 +19,7 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.methods.advantages import clipped_surrogate, generalised_advantages
-from nodepert.agents.methods.base import Method, OnStep, check_finite
+from nodepert.agents.methods.base import INITIAL_OUTPUT_GAIN, Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration
 from nodepert.agents.methods.rollout_buffer import Rollout, Sequences, Trace
 from nodepert.agents.metrics import weight_alignment
@@ -32,7 +32,6 @@ __all__ = ["Score"]
 
 DEFAULT_STEPS = 128
 DEFAULT_MAX_GRAD_NORM = 0.5
-INITIAL_OUTPUT_GAIN = 0.01
 
 
 class Score(Method[Rollout]):

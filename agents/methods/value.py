@@ -98,16 +98,7 @@ class Value(Method[list[VectorStep]]):
             check_finite(values, lanes)
             actions = softmax_choice(values, self.config.temperature, self.generator).cpu()
             played = lanes.step(actions.numpy() + self.start)
-            steps.append(
-                VectorStep(
-                    observations,
-                    actions,
-                    rewards=torch.from_numpy(-played.losses[:, 0]),
-                    terminated=torch.from_numpy(played.terminated),
-                    valid=torch.from_numpy(played.valid),
-                    following=lanes.last(played),
-                )
-            )
+            steps.append(VectorStep.of(observations, actions, played, lanes))
             situation.advance(played, None)
             if not on_step(played):
                 return None

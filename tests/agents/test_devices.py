@@ -30,6 +30,7 @@ WAYS = [
     ("MlpPolicy", "CartPole-v1", {"credit": "score", "n_steps": 16, "n_envs": 2}),
     ("RnnPolicy", "CartPole-v1", {"credit": "score", "n_steps": 16, "n_envs": 2}),
     ("MlpPolicy", "Pendulum-v1", {"credit": "episode", "n_envs": 4}),
+    ("MlpPolicy", "Pendulum-v1", {"credit": "critic", "n_envs": 2, "learning_starts": 8}),
     ("MlpPolicy", "MNIST-v0 discrete", {"credit": "value", "batch_size": 16}),
 ]
 

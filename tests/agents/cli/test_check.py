@@ -206,15 +206,15 @@ def supported(done):
 def test_a_task_that_follows_from_its_seed(checked):
     done = checked("Sound")
     assert (done.code, done.err) == (0, "")
-    assert supported(done) == {"paired", "score", "episode"}
+    assert supported(done) == {"paired", "score", "critic", "episode"}
     assert modes(done)["value"] == (False, "actions are a Box, expected Discrete")
     assert "broken" not in done.out.replace("broken_tasks", "")
-    assert done.out.splitlines()[-1] == "usable, with credit paired or score or episode"
+    assert done.out.splitlines()[-1] == "usable, with credit paired or score or critic or episode"
 
 
 def test_episodes_that_never_end(checked):
     done = checked("Endless")
-    assert supported(done) == {"paired", "score"}
+    assert supported(done) == {"paired", "score", "critic"}
     assert "no episode ended within 1,000 random steps" in modes(done)["episode"][1]
     assert supported(checked("Sound", "--env-kwarg", "length=900")) >= {"episode"}
 
@@ -223,8 +223,8 @@ def test_episodes_that_never_end(checked):
     ("env", "expected", "why_not"),
     [
         ("CartPole-v1", {"score", "value", "episode"}, "lanes with one seed come apart: observa"),
-        ("Pendulum-v1", {"score", "episode"}, "lanes with one seed come apart: observations"),
-        ("nodepert.envs:DelayedXOR", {"paired", "score", "episode"}, None),
+        ("Pendulum-v1", {"score", "critic", "episode"}, "lanes with one seed come apart: observa"),
+        ("nodepert.envs:DelayedXOR", {"paired", "score", "critic", "episode"}, None),
         ("nodepert.envs:CartPole-v1", {"score", "value", "episode"}, "lanes with one seed come"),
     ],
 )
@@ -325,7 +325,7 @@ def test_an_environment_that_hangs(checked, how):
 
 def test_rewards_with_noise_of_their_own_are_not_paired(checked):
     done = checked("Noisy")
-    assert supported(done) == {"score"}
+    assert supported(done) == {"score", "critic"}
     assert "rewards of two copies with one seed differ at step 2" in modes(done)["paired"][1]
     assert "a seed and actions do not fix what happens" in modes(done)["episode"][1]
 
@@ -363,7 +363,7 @@ def test_the_report_as_an_object(module, tmp_path, monkeypatch):
     good = check_env(find_env("broken_tasks:Sound", {"length": 3}))
     assert good.usable
     assert not good.broken
-    assert [mode.name for mode in good.modes] == ["paired", "score", "value", "episode"]
+    assert [mode.name for mode in good.modes] == ["paired", "score", "value", "critic", "episode"]
     bad = check_env(find_env("broken_tasks:RaisesInReset", {}))
     assert bad.broken
     assert not bad.usable

@@ -5,7 +5,13 @@ from gymnasium import spaces
 from stable_baselines3 import PPO
 
 from nodepert.agents import ConfigError, NodePerturbation
-from nodepert.agents.compare.rivals import RIVALS, check_actions, check_agent, rule_of
+from nodepert.agents.compare.rivals import (
+    RIVALS,
+    check_actions,
+    check_agent,
+    preset_of,
+    rule_of,
+)
 
 BOX, FOUR, BITS = spaces.Box(-1, 1, (2,)), spaces.Discrete(4), spaces.MultiBinary(3)
 
@@ -15,6 +21,12 @@ def test_names():
     assert check_agent("np").algorithm() is NodePerturbation
     assert check_agent("np:fixed").algorithm() is NodePerturbation
     assert (rule_of("np"), rule_of("np:fixed"), rule_of("ppo")) == (None, "fixed", None)
+    assert check_agent("np:replay").algorithm() is NodePerturbation
+    assert (preset_of("np:replay"), rule_of("np:replay"), preset_of("np:fixed")) == (
+        "replay",
+        None,
+        None,
+    )
     assert check_agent("all_units").algorithm().__name__ == "AllUnits"
     for name in RIVALS:
         assert check_agent(name).algorithm().__name__.lower().startswith(name[:3])
@@ -23,8 +35,8 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("pppo", "np, all_units, np:RULE, ppo, a2c"),
-        ("np:magic", "response"),
+        ("pppo", "np, all_units, np:RULE, np:PRESET, ppo, a2c"),
+        ("np:magic", "np:RULE with one of .*response.*np:PRESET with one of .*critic.*replay"),
         ("np:", "np:RULE"),
         ("", "ppo"),
     ],

@@ -19,6 +19,8 @@ RUNS = {  # policy, environment, settings, env steps of an update
     "recurrent": ("RnnPolicy", "CartPoleNoVel-v1", {**SCORE, "sequence_length": 5}, 40),
     "value": ("MlpPolicy", "CartPole-v1", {**SMALL, "credit": "value", "n_envs": 2,
                                            "n_steps": 20, "buffer_size": 200}, 40),
+    "critic": ("MlpPolicy", "nodepert.envs:Pendulum-v1",
+               {**SMALL, "credit": "critic", "n_envs": 2, "n_steps": 20, "buffer_size": 200}, 40),
     "episode": ("MlpPolicy", "CartPole-v1", {**SMALL, "credit": "episode", "n_envs": 2,
                                              "n_steps": 20}, 40),
     "paired-recurrent": ("RnnPolicy", "DelayedXOR-v0", {**SMALL, "batch_size": 4}, 64),

@@ -40,15 +40,7 @@ def play(buffer, lanes, observations, steps):
     for t in range(steps):
         actions = torch.full((len(observations),), t % 3)
         played = lanes.step(actions.numpy())
-        step = VectorStep(
-            observations,
-            actions,
-            torch.from_numpy(-played.losses[:, 0]),
-            torch.from_numpy(played.terminated),
-            torch.from_numpy(played.valid),
-            lanes.last(played),
-        )
-        rows.append(buffer.add(step))
+        rows.append(buffer.add(VectorStep.of(observations, actions, played, lanes)))
         observations = played.observation
     return observations, torch.cat(rows)
 

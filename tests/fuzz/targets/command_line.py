@@ -40,7 +40,7 @@ FLAGS = {
     "watch": ("--every", "--help"),
     "envs": ("--help",),
 }  # fmt: skip
-VALUES = ("1", "2", "8", "True", "False", "None", "paired", "score", "value", "MlpPolicy",
+VALUES = ("1", "2", "8", "True", "False", "None", "paired", "score", "value", "critic", "MlpPolicy",
           "RnnPolicy", "CnnPolicy", "cpu", "loss", "loss_ridge", "relu", "tanh", "default", "np",
           "np:loss", "ppo", "random", "delay=3", "cell=lstm", "net_arch=[0]", "init_gain=x",
           "channels=[]", "made", "ray", "rollback", "paper", ".", "missing.yml", "/dev/null",

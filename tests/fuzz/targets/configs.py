@@ -15,7 +15,7 @@ __all__ = ["TARGET"]
 
 NAMES = [field.name for field in fields(Config)]
 SOUND: dict[str, tuple[Any, ...]] = {
-    "credit": ("paired", "one_sided", "one_point", "given", "score", "value", "episode"),
+    "credit": ("paired", "one_sided", "one_point", "given", "score", "value", "critic", "episode"),
     "rule": ("loss", "loss_ridge", "fixed", "backprop", "direct"),
     "replays": (1, 4),
     "error_model": (True,),

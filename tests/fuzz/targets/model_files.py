@@ -29,6 +29,7 @@ MODELS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("RnnPolicy", "DelayedXOR-v0", {"batch_size": 2}),
     ("MlpPolicy", "CartPole-v1", {"n_envs": 2, "batch_size": 4, "n_steps": 4}),
     ("MlpPolicy", "CartPole-v1", {"credit": "value", "n_envs": 2, "batch_size": 4}),
+    ("MlpPolicy", "Pendulum-v1", {"credit": "critic", "n_envs": 2, "batch_size": 4}),
     ("MlpPolicy", "DelayedXOR-v0", {"batch_size": 2, "rule": "loss_ridge", "error_model": True}),
     ("RnnPolicy", "DelayedXOR-v0", {"batch_size": 2, "replays": 1, "buffer_size": 8}),
 )
