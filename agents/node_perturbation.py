@@ -42,7 +42,7 @@ from nodepert.agents.lanes.resting import RestingLane
 from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.agents.logs import Logs
-from nodepert.agents.methods import METHODS, Method
+from nodepert.agents.methods import METHODS, Method, Probing
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy
 from nodepert.agents.window import Situation
 from nodepert.envs import LossVectorEnv
@@ -165,7 +165,14 @@ class NodePerturbation(BaseAlgorithm):
         per_context = self.lanes_per_context
         method = METHODS[self.config.credit]
         wrapper = RestingLane if method.whole_episodes else None
-        vector_env = vectorise(env, self._contexts_to_make() * per_context, wrapper)
+        # Probes never ask for an image again; what keeps images keeps them on the CPU.
+        apart = self.device.type != "cpu" and issubclass(method, Probing)
+        vector_env = vectorise(
+            env,
+            self._contexts_to_make() * per_context,
+            wrapper,
+            device=self.device if apart else None,
+        )
         if vector_env.num_envs % per_context:
             raise ConfigError(
                 f"env has {vector_env.num_envs} lanes: expected a multiple of {per_context}, since "

@@ -25,7 +25,7 @@ __all__ = ["Situation", "Window", "collect"]
 class Situation:
     """Where the run stands between two steps."""
 
-    observation: np.ndarray[Any, Any]  # of each context, [N, ...]
+    observation: Any  # of each context, an array, packed, or a tensor, [N, ...]
     state: Tensor | None  # recurrent state, [N, n]
     started: Tensor  # whether the observation is the first of its episode, [N]
     critic_state: Tensor | None = None  # of a recurrent critic, [N, n]

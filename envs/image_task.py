@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
+from collections.abc import Callable
 from os import PathLike
 from typing import Any
 
@@ -55,6 +56,8 @@ class ImageTask(LossEnv, ABC):
             raise ConfigError(f"order={order!r}: expected one of {', '.join(map(repr, ORDERS))}")
         self.order = order
         self.examples = load_examples(root, split, holdout)
+        self.gather: Callable[[NDArray[np.int64]], Any] = self.examples.pixels
+        """From the numbers of examples to what is shown; others may show them as other arrays."""
         num_pixels = self.examples.images.shape[1]
         self.observation_space = spaces.Box(0.0, 1.0, (num_pixels,), np.float32)
 
@@ -74,6 +77,10 @@ class ImageTask(LossEnv, ABC):
         """An image of the data's shape, for frames."""
         return picture(np.reshape(pixels, self.examples.shape))
 
-    def observe(self, context: Context) -> NDArray[np.float32]:
-        """Pixels from 0 to 1, shape (N, pixels)."""
+    def pixels(self, context: Context) -> NDArray[np.float32]:
+        """Pixels from 0 to 1, shape (N, pixels), always as an array."""
         return self.examples.pixels(context["example"])
+
+    def observe(self, context: Context) -> Any:
+        """Pixels from 0 to 1, shape (N, pixels)."""
+        return self.gather(context["example"])

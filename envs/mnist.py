@@ -124,7 +124,7 @@ class MNIST(ImageTask):
             answer = self._digits(actions)[-1]
             scores = one_hot(answer, NUM_CLASSES) if actions.ndim == 1 else actions[-1]
             colours[answer], colours[self._labels(context)[0]] = RED, GREEN
-        return beside(self.picture(self.observe(context)), bars(scores, colours))
+        return beside(self.picture(self.pixels(context)), bars(scores, colours))
 
     def info(self, context: Context, actions: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """``correct``."""

@@ -64,15 +64,15 @@ class MNISTAutoencoder(ImageTask):
 
     def loss(self, context: Context, actions: NDArray[Any]) -> NDArray[np.float64]:
         """½ Σ_k (prediction_k − pixel_k)²."""
-        return mse(self.action_scale * actions, self.observe(context))
+        return mse(self.action_scale * actions, self.pixels(context))
 
     def loss_gradient(self, context: Context, actions: NDArray[Any]) -> NDArray[np.float64]:
         """∂loss/∂action, (N, pixels)."""
         prediction = self.action_scale * actions
-        return self.action_scale * mse_gradient(prediction, self.observe(context))
+        return self.action_scale * mse_gradient(prediction, self.pixels(context))
 
     def render_frame(self, context: Context, actions: NDArray[Any]) -> Frame:
         """The image, and beside it the prediction, black before there is one."""
-        shown = self.observe(context)
+        shown = self.pixels(context)
         prediction = self.action_scale * actions[-1] if len(actions) else np.zeros_like(shown)
         return beside(self.picture(shown), self.picture(prediction))

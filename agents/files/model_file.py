@@ -153,7 +153,7 @@ def _situation_tensors(model: NodePerturbation) -> dict[str, Tensor]:
     if situation is None or model._lanes is None:
         return {}
     tensors = {
-        "situation.observation": torch.from_numpy(as_bytes(situation.observation)),
+        "situation.observation": torch.as_tensor(as_bytes(situation.observation)),
         "situation.started": situation.started,
         "situation.resetting": torch.from_numpy(model._lanes.resetting.copy()),
         "situation.returns": torch.from_numpy(model._episodes.returns.copy()),

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
+import torch
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.lanes.actions import ActionMap
+from nodepert.agents.lanes.device_images import on_device
 from nodepert.agents.lanes.vec_env import GymVectorEnv, SB3VecEnv
 from nodepert.envs import LossEnv, LossVectorEnv
+from nodepert.envs.image_task import ImageTask
 
 __all__ = ["EnvLike", "action_map", "check_spaces", "identity", "vectorise"]
 
@@ -37,7 +40,10 @@ Wrapper = Callable[[gym.Env[Any, Any]], gym.Env[Any, Any]]
 
 
 def vectorise(
-    env: EnvLike, num_lanes: int, wrapper: Wrapper | None = None
+    env: EnvLike,
+    num_lanes: int,
+    wrapper: Wrapper | None = None,
+    device: torch.device | None = None,
 ) -> VectorEnv[Any, Any, Any]:
     """Makes a vector environment of ``num_lanes`` lanes; one that is vectorised stays as it is.
 
@@ -48,6 +54,7 @@ def vectorise(
         env: See :data:`EnvLike`.
         num_lanes: How many lanes a single environment becomes.
         wrapper: Put around each lane that is made here, but for native ones.
+        device: Where native lanes of images are to show them, as tensors. None: arrays, as others.
 
     Raises:
         ConfigError: A single environment that can be neither made again nor copied, or more lanes
@@ -65,14 +72,14 @@ def vectorise(
             "n_envs and probes say how many"
         )
     if isinstance(env, str):
-        return _from_single(gym.make(env), num_lanes, wrapper)
+        return _from_single(gym.make(env), num_lanes, wrapper, device)
     if isinstance(env, gym.Env):
-        return _from_single(env, num_lanes, wrapper)
+        return _from_single(env, num_lanes, wrapper, device)
     if callable(env):
         made = env()
         if isinstance(made, VecEnv | VectorEnv):
             return vectorise(made, num_lanes)
-        native = _native(made, num_lanes)
+        native = _native(made, num_lanes, device)
         return native or _sync([lambda: made, *[env] * (num_lanes - 1)], wrapper)
     raise ConfigError(
         f"env={env!r}: expected an id, a gymnasium.Env, a gymnasium.vector.VectorEnv, "
@@ -81,9 +88,9 @@ def vectorise(
 
 
 def _from_single(
-    env: gym.Env[Any, Any], num_lanes: int, wrapper: Wrapper | None
+    env: gym.Env[Any, Any], num_lanes: int, wrapper: Wrapper | None, device: torch.device | None
 ) -> VectorEnv[Any, Any, Any]:
-    native = _native(env, num_lanes)
+    native = _native(env, num_lanes, device)
     if native is not None:
         return native
     if env.spec is not None and env.spec.entry_point is not None:
@@ -101,7 +108,9 @@ def _from_single(
         ) from error
 
 
-def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
+def _native(
+    env: gym.Env[Any, Any], num_lanes: int, device: torch.device | None
+) -> LossVectorEnv | None:
     """Native lanes of a loss environment that is not wrapped in anything a learner would see."""
     limit = None
     while isinstance(env, gym.Wrapper):
@@ -113,8 +122,11 @@ def _native(env: gym.Env[Any, Any], num_lanes: int) -> LossVectorEnv | None:
         env = env.env
     if not isinstance(env, LossEnv):
         return None
+    spec = env.spec
+    if device is not None and isinstance(env, ImageTask):
+        env = on_device(env, device)
     lanes = LossVectorEnv(env, num_lanes, max_episode_steps=limit)
-    lanes.spec = env.spec
+    lanes.spec = spec
     return lanes
 
 

@@ -15,10 +15,12 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 from stable_baselines3.common.preprocessing import maybe_transpose
+from torch import Tensor
 
 from nodepert.agents.errors import ConfigError
 
 __all__ = [
+    "as_array",
     "as_batch",
     "as_bytes",
     "check_readable",
@@ -84,8 +86,15 @@ def record_of(space: spaces.Dict) -> np.dtype[Any]:
     return np.dtype([(name, one.dtype, one.shape or ()) for name, one in space.spaces.items()])
 
 
-def as_bytes(packed: NDArray[Any]) -> NDArray[np.uint8]:
-    """Records as their bytes, shape (N, record size); arrays of numbers stay as they are."""
+def as_array(shown: Any) -> Any:
+    """What lanes show, as arrays also where it is a tensor."""
+    return shown.cpu().numpy() if isinstance(shown, Tensor) else shown
+
+
+def as_bytes(packed: Any) -> Any:
+    """Records as their bytes, shape (N, record size); numbers stay as they are."""
+    if isinstance(packed, Tensor):
+        return packed
     return packed.view(np.uint8).reshape(len(packed), -1) if packed.dtype.names else packed
 
 

@@ -9,6 +9,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nodepert.agents.errors import LaneError, NonFiniteLaneError, PairingError
 from nodepert.agents.lanes.guard import lane_errors
@@ -26,7 +27,7 @@ class Played:
     valid: NDArray[np.bool_]  # False where the step only reset the context's lanes, [N]
     ended: NDArray[np.bool_]  # whether the context's episode is over, [N]
     terminated: NDArray[np.bool_]  # whether by the task itself, not by a time limit, [N]
-    observation: NDArray[Any]  # what the next action answers, packed, [N, ...]
+    observation: Any  # what the next action answers, packed, or a tensor, [N, ...]
     info: dict[str, Any]
     env_steps: int  # that all lanes together played
 
@@ -136,9 +137,11 @@ class PairedLanes:
                 last[n] = pack_one(final, self._space)
         return last
 
-    def _finite(self, observation: Any) -> NDArray[Any]:
+    def _finite(self, observation: Any) -> Any:
         """The observations, packed, once all are seen to be finite."""
         packed = pack(observation, self._space)
+        if isinstance(packed, Tensor):  # images of bytes: nodepert.agents.lanes.device_images
+            return packed
         for name in packed.dtype.names or (None,):
             part = packed if name is None else packed[name]
             if part.dtype.kind == "f" and not np.isfinite(part).all():
@@ -156,11 +159,13 @@ class PairedLanes:
             self._steps,
         )
 
-    def _agreed(self, values: NDArray[Any], what: str) -> NDArray[Any]:
+    def _agreed(self, values: Any, what: str) -> Any:
         """The first lane's value for each context, once all its lanes are seen to agree.
 
         A copy, since some environments write the next step into the array of the last.
         """
+        if isinstance(values, Tensor):  # the package's own lanes: one seed is one image
+            return values[:: self.lanes_per_context]
         compared = as_bytes(values)
         groups = compared.reshape(self.contexts, self.lanes_per_context, *compared.shape[1:])
         first = groups[:, 0]

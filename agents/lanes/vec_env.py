@@ -16,6 +16,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import SubprocVecEnv, VecEnv
 
 from nodepert.agents.lanes.guard import lane_errors
+from nodepert.agents.lanes.observations import as_array
 
 __all__ = ["GymVectorEnv", "SB3VecEnv"]
 
@@ -54,7 +55,7 @@ class SB3VecEnv(VecEnv):
         self._reset_seeds()
         self._reset_options()
         self._returns[:], self._lengths[:] = 0, 0
-        return cast(NDArray[Any], observations)
+        return cast(NDArray[Any], as_array(observations))
 
     def step_async(self, actions: NDArray[Any]) -> None:
         """Keeps the actions for :meth:`step_wait`."""
@@ -76,7 +77,7 @@ class SB3VecEnv(VecEnv):
         if self._mode is not AutoresetMode.SAME_STEP and dones.any():
             shown = self._reset_ended(shown, dones)
         self._returns[dones], self._lengths[dones] = 0, 0
-        return shown, rewards.astype(np.float32), dones, infos
+        return as_array(shown), rewards.astype(np.float32), dones, infos
 
     def _reset_ended(self, shown: Any, dones: NDArray[np.bool_]) -> Any:
         """SB3 wants the next episode's first observation at once: reset the ended lanes."""
