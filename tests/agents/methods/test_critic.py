@@ -204,15 +204,15 @@ def test_learns_to_come_to_rest(rule):
         "MlpPolicy", Glide, **SMALL, rule=rule, gradient_steps=2, learning_rate=3e-3, gamma=0.9
     )
     assert mean_return(model) < -20
-    model.learn(4_000)
-    assert mean_return(model) > -1.5
+    model.learn(1_600)
+    assert mean_return(model) > -1
 
 
 @pytest.mark.parametrize("terminates", [False, True])
 def test_a_time_limit_does_not_end_the_task(terminates):
     env = SyncVectorEnv([lambda: Endless(terminates)] * 4)
     settings = {"gamma": 0.8, "tau": 0.05, "learning_rate": 3e-3, "policy_delay": 1}
-    method = NodePerturbation("MlpPolicy", env, **SMALL, **settings).learn(3_000).method
+    method = NodePerturbation("MlpPolicy", env, **SMALL, **settings).learn(2_000).method
     # One observation stands for all three steps; the task goes on after each, or after 2 of 3.
     expected = 1 / (1 - 0.8 * (2 / 3 if terminates else 1))
     for descent in method.critic_descents:
@@ -220,17 +220,8 @@ def test_a_time_limit_does_not_end_the_task(terminates):
         assert value == pytest.approx(expected, rel=0.1)
 
 
-def test_an_image_is_named_without_its_gradient():
-    settings = {**SMALL, "net_arch": (64,), "n_envs": 64, "batch_size": 256, "gradient_steps": 4}
-    model = NodePerturbation(
-        "MlpPolicy", "MNIST-v0", **settings, gamma=0.0, exploration_std=1.0, learning_rate=3e-3
-    )
-    model.learn(64 * 200)
-    assert model.logger.name_to_value["train/loss"] < 10
-
-
 def test_learned_feedback_follows_the_weights():
-    model = NodePerturbation("MlpPolicy", Glide, **SMALL, gradient_steps=2).learn(2_000)
+    model = NodePerturbation("MlpPolicy", Glide, **SMALL, gradient_steps=2).learn(1_600)
     for network in (model.policy.network, *(one.network for one in model.method.critic_descents)):
         for layer in network.layers[1:]:
             cosine = torch.cosine_similarity(layer.feedback.flatten(), layer.weight.flatten(), 0)
