@@ -1,157 +1,57 @@
-"""How the error at the output changes with the prediction, learned from scouts."""
+"""How the error at the output changes with the prediction, in as many numbers as it takes."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+
+from nodepert.agents.replay.hessian import UNEXPLAINED, Hessian
 
 __all__ = ["Curvature"]
 
-FORGETTING = 0.999  # of an update
-ENOUGH = 20  # scouts at a distance before anything is believed there
-UNEXPLAINED = 0.02  # of the scouts' changes, a priori
-NEAREST, DISTANCES = -3, 10  # distances, in lengths of a probe: below 2⁻², 2⁻¹ … 2⁵, and beyond
+WIDEST = 32
+"""Predictions for which a full P is looked for: its fit is cubic in d²."""
 
 
 class Curvature(nn.Module):
-    r"""P of a locally quadratic loss, and how far it is to be trusted.
+    """P of a locally quadratic loss: diagonal as long as that explains what scouts see, else full.
 
-    A probe along the unit vector u told the slope d = u·e(a) of the loss at the prediction a. At
-    a + Δ the slope is d + uᵀPΔ where the Hessian P is constant. P is taken as diagonal; it is
-    fitted to scouts: pairs of probes of one context, along one u, at a and at a + Δ. Least squares
-    with slow forgetting; a priori P is a multiple of the identity, from which single entries depart
-    as the scouts ask for it.
-
-    How well the slope was predicted before each fit says how much of a stored probe is left at a
-    distance ‖Δ‖: the slope of the regression of the true on the predicted one (at most 1), and
-    their correlation. Neither rises with the distance. On a quadratic loss both are 1 at once; on
-    others they fall where P changes with the prediction or the context.
+    Both are fitted, and what counts is how well each told of scouts that it had not taken in.
 
     Args:
         dim: d, width of the prediction.
         length: ‖ξ‖ of a probe, in prediction units: the unit of distances.
     """
 
-    weights: Tensor
-    gram: Tensor
-    moment: Tensor
-    told: Tensor
-    sums: Tensor
-    trusted: Tensor
-
     def __init__(self, dim: int, length: float) -> None:
         super().__init__()
-        self.length = length
-        zeros = torch.zeros(dim + 1, dtype=torch.float64)
-        self.register_buffer("weights", zeros)  # of the identity, and of each entry
-        self.register_buffer("gram", torch.zeros(dim + 1, dim + 1, dtype=torch.float64))  # Σ ffᵀ
-        self.register_buffer("moment", zeros.clone())  # Σ f (d' − d)
-        # Scouts, Σ (d' − d)², and fits so far.
-        self.register_buffer("told", torch.zeros(3, dtype=torch.float64))
-        # Of scouts at each distance: count, Σ predicted · true, Σ predicted², Σ true².
-        self.register_buffer("sums", torch.zeros(4, DISTANCES, dtype=torch.float64))
-        self.register_buffer("trusted", torch.zeros(2, DISTANCES, dtype=torch.float64))
+        kinds = (False, True) if 1 < dim <= WIDEST else (False,)
+        self.hessians = nn.ModuleList(Hessian(dim, length, full) for full in kinds)
 
     @property
-    def diagonal(self) -> Tensor:
-        """P's diagonal, shape (d,)."""
-        return self.weights[0] + self.weights[1:]
+    def hessian(self) -> Hessian:
+        """P, as it is taken now."""
+        found = self._hessians()
+        diagonal = found[0]
+        if diagonal.unexplained <= UNEXPLAINED:
+            return diagonal
+        return min(found, key=lambda one: one.unexplained)
 
     def change(self, probes: Tensor, moved: Tensor) -> Tensor:
-        """ξᵀPΔ: what δ of a probe changes by.
-
-        Args:
-            probes: ξ, shape (N, K, d).
-            moved: Δ, shape (N, d).
-
-        Returns:
-            Shape (N, K).
-        """
-        return torch.einsum("nkd,nd->nk", probes, moved * self.diagonal.to(moved.dtype))
+        """ξᵀPΔ; see :class:`Hessian`."""
+        return self.hessian.change(probes, moved)
 
     def bend(self, offsets: Tensor) -> Tensor:
-        """½ oᵀPo: what of the losses at a + o is not linear in o.
-
-        Args:
-            offsets: o, shape (N, M, d).
-
-        Returns:
-            Shape (N, M).
-        """
-        return offsets.square() @ (self.diagonal.to(offsets.dtype) / 2)
+        """½ oᵀPo; see :class:`Hessian`."""
+        return self.hessian.bend(offsets)
 
     def trust(self, moved: Tensor) -> tuple[Tensor, Tensor]:
-        """What is left of a probe at a distance.
-
-        Args:
-            moved: Δ, shape (N, d).
-
-        Returns:
-            The regression slope of the true on the predicted change, and their correlation, both
-            in 0…1, shape (N,). 1 where Δ is 0, and 0 where too few scouts have been.
-        """
-        at = self._distance(moved)
-        still = (moved == 0).all(1)
-        slope, correlation = self.trusted[:, at].masked_fill(still, 1.0).to(moved.dtype)
-        return slope, correlation
+        """What is left of a probe at a distance; see :class:`Hessian`."""
+        return self.hessian.trust(moved)
 
     def fit(self, unit: Tensor, moved: Tensor, before: Tensor, after: Tensor) -> None:
-        """Takes in some scouts.
+        """Takes in some scouts; see :class:`Hessian`."""
+        for one in self._hessians():
+            one.fit(unit, moved, before, after)
 
-        Args:
-            unit: u, shape (S, d).
-            moved: Δ, shape (S, d).
-            before: The slope along u at a, shape (S,).
-            after: The slope along u at a + Δ, shape (S,).
-        """
-        unit, moved, before, after = (one.double() for one in (unit, moved, before, after))
-        along = unit * moved
-        features = torch.cat([along.sum(1, keepdim=True), along], dim=1)  # f, [S, d + 1]
-        changed = after - before
-        self._judge(moved, before + features @ self.weights, after)
-        self.gram.mul_(FORGETTING).addmm_(features.t(), features)
-        self.moment.mul_(FORGETTING).add_(features.t() @ changed)
-        self.told[:2] *= FORGETTING
-        self.told += torch.stack(
-            [changed.new_tensor(len(changed)), changed.square().sum(), changed.new_tensor(1)]
-        )
-        # Cubic in d: for wide predictions not after every update.
-        if self.told[2] % max(len(self.weights) // 64, 1) == 0:
-            self._solve()
-
-    def _solve(self) -> None:
-        """Least squares; single entries are held to 0 by as much as the fit is uncertain."""
-        count, power, _ = self.told
-        if power == 0:
-            return
-        scale = power / self.gram[0, 0].clamp(min=1e-300)  # of P²
-        noise = UNEXPLAINED * power / count
-        for _ in range(3):
-            ridge = torch.full_like(self.weights, float(noise / scale))
-            ridge[0] *= 1e-3
-            self.weights = torch.linalg.solve(self.gram + torch.diag(ridge), self.moment)
-            missed = power - self.weights @ (2 * self.moment - self.gram @ self.weights)
-            # As if some scouts had been before, with a share that P does not explain.
-            prior = ENOUGH * UNEXPLAINED * power / count
-            noise = (missed.clamp(min=0.0) + prior) / (count + ENOUGH)
-
-    def _judge(self, moved: Tensor, predicted: Tensor, true: Tensor) -> None:
-        """Remembers how good predictions were, by distance."""
-        told = torch.stack(
-            [torch.ones_like(true), predicted * true, predicted.square(), true.square()]
-        )
-        self.sums.mul_(FORGETTING).index_add_(1, self._distance(moved), told)
-        count, both, predictions, truths = self.sums
-        found = both / torch.stack([predictions, (predictions * truths).sqrt()]).clamp(min=1e-300)
-        # Where too few have been, as farther off; beyond all scouts, nothing.
-        known = torch.where(
-            count >= ENOUGH, torch.arange(DISTANCES, device=count.device), DISTANCES
-        )
-        source = known.flip(0).cummin(0).values.flip(0)
-        found = torch.cat([found.clamp(0.0, 1.0), torch.zeros_like(found[:, :1])], dim=1)
-        self.trusted.copy_(found[:, source].cummin(1).values)
-
-    def _distance(self, moved: Tensor) -> Tensor:
-        """Which of the DISTANCES a Δ is at, shape (N,)."""
-        steps = torch.log2((moved.norm(dim=1) / self.length).clamp(min=1e-9)).floor().long()
-        return (steps - NEAREST).clamp(0, DISTANCES - 1)
+    def _hessians(self) -> list[Hessian]:
+        return list(self.hessians)  # type: ignore[arg-type]

@@ -46,6 +46,8 @@ class Bowl(LossEnv):
         missed = actions - target
         if self.kind == "quadratic":
             return 0.5 * (self.CURVATURE * missed**2).sum(axis=1)
+        if self.kind == "correlated":
+            return 0.5 * ((missed**2).sum(axis=1) + 10 * missed.sum(axis=1) ** 2)
         if self.kind == "absolute":
             return np.abs(missed).sum(axis=1)
         if self.kind == "quantised":
@@ -81,10 +83,36 @@ def test_a_diagonal_hessian_is_found():
     curvature = Curvature(4, length=1.0)
     for _ in range(100):
         curvature.fit(*scouts(hessian, 4, random))
-    torch.testing.assert_close(curvature.diagonal.float(), hessian.diagonal(), atol=1e-3, rtol=1e-3)
+        assert not curvature.hessian.full
+    found = curvature.hessian.diagonal.float()
+    torch.testing.assert_close(found, hessian.diagonal(), atol=1e-3, rtol=1e-3)
     probes, moved = torch.randn(5, 2, 4, generator=random), torch.randn(5, 4, generator=random)
     expected = torch.einsum("nkd,de,ne->nk", probes, hessian, moved)
     torch.testing.assert_close(curvature.change(probes, moved), expected, atol=0.1, rtol=0.03)
+
+
+def test_a_full_hessian_is_found_where_the_diagonal_does_not_explain():
+    random = generator()
+    drawn = torch.randn(4, 4, generator=random)
+    hessian = drawn @ drawn.t()
+    curvature = Curvature(4, length=1.0)
+    for _ in range(200):
+        curvature.fit(*scouts(hessian, 4, random))
+    assert curvature.hessian.full
+    probes, moved = torch.randn(5, 2, 4, generator=random), torch.randn(5, 4, generator=random)
+    expected = torch.einsum("nkd,de,ne->nk", probes, hessian, moved)
+    torch.testing.assert_close(curvature.change(probes, moved), expected, atol=1e-2, rtol=1e-2)
+    bend = torch.einsum("nkd,de,nke->nk", probes, hessian, probes) / 2
+    torch.testing.assert_close(curvature.bend(probes), bend, atol=1e-2, rtol=1e-2)
+
+
+def test_noise_is_no_reason_for_a_full_hessian():
+    random = generator()
+    curvature = Curvature(6, length=1.0)
+    for _ in range(400):
+        curvature.fit(*scouts(torch.eye(6), 4, random, noise=3.0))
+    assert curvature.hessian.unexplained > 0.5
+    assert not curvature.hessian.full
 
 
 def test_a_multiple_of_the_identity_takes_few_scouts_whatever_the_dimension():
@@ -92,7 +120,7 @@ def test_a_multiple_of_the_identity_takes_few_scouts_whatever_the_dimension():
     curvature = Curvature(dim, length=1.0)
     for _ in range(10):
         curvature.fit(*scouts(2 * torch.eye(dim), 4, random))
-    assert (curvature.diagonal - 2).abs().max() < 0.1
+    assert (curvature.hessian.diagonal - 2).abs().max() < 0.1
 
 
 def test_trust_is_whole_on_a_quadratic_and_falls_with_the_distance_elsewhere():
@@ -133,7 +161,7 @@ def test_a_softmax_hessian_is_approximated():
             (along * (torch.softmax(at, 1) - label)).sum(1) for at in (logits, logits + moved)
         ]
         curvature.fit(along, moved, *slopes)
-    assert (curvature.diagonal > 0.02).all()
+    assert (curvature.hessian.diagonal > 0.02).all()
     _, correlation = curvature.trust(moved)
     assert correlation.min() > 0.9
 
@@ -239,12 +267,19 @@ def final(model, kind, steps=12_000):
 def test_the_curvature_is_measured_while_learning(credit):
     model = make(replays=2, **credit)
     model.learn(6_000)
-    found = model.method.learner.replay.curvature.diagonal.numpy()
+    found = model.method.learner.replay.curvature.hessian.diagonal.numpy()
     np.testing.assert_allclose(found, Bowl.CURVATURE, rtol=0.05)
 
 
 def test_replays_need_fewer_env_steps():
     assert final(make(replays=4), "quadratic") < 0.5 * final(make(), "quadratic")
+
+
+def test_outputs_whose_errors_add_up_are_replayed_by_a_full_hessian(monkeypatch):
+    full = final(make("correlated", replays=4, **ONE_POINT), "correlated", 6_000)
+    assert full < 0.4 * final(make("correlated", **ONE_POINT), "correlated", 6_000)
+    monkeypatch.setattr("nodepert.agents.replay.curvature.WIDEST", 1)
+    assert full < 0.4 * final(make("correlated", replays=4, **ONE_POINT), "correlated", 6_000)
 
 
 def test_one_point_probes_need_half_as_many_again():
@@ -259,7 +294,7 @@ def test_wrong_curvature_would_do_harm(monkeypatch):
     assert final(make(replays=4), "quadratic") > 1.3 * right
 
 
-@pytest.mark.parametrize("kind", ["absolute", "quantised", "noisy"])
+@pytest.mark.parametrize("kind", ["absolute", "quantised", "noisy", "correlated"])
 @pytest.mark.parametrize("changes", [{"replays": 4}, {"replays": 9, **ONE_POINT}], ids=str)
 def test_replays_do_no_harm_on_odd_losses(kind, changes):
     without = final(make(kind, **{**changes, "replays": 0}), kind)
@@ -298,7 +333,7 @@ def test_what_scouts_find_far_off_does_not_reach_the_others(kind):
     estimator, random, dim = kind(2, 0.5), generator(), 4
     hessian = torch.tensor([0.5, 1.0, 2.0, 4.0], dtype=torch.float64)
     replay = Replay(1, 64, 16, estimator, dim, 1.0, random)
-    replay.curvature.weights[1:] = hessian
+    replay.curvature.hessian.weights[1:] = hessian
     replay.moved += 1_000
     error = torch.randn(32, dim, generator=random).double()
     same = estimator.scout_signs * 2
