@@ -36,6 +36,7 @@ from matplotlib import pyplot as plt
 LOSSES = {
     "mse": "½ Σ (prediction − target)²",
     "cross_entropy": "−log softmax(prediction)[label]",
+    "correlated": "mse + ¼ (Σ (prediction − target))²",
     "absolute": "Σ |prediction − target|",
     "quantised": "mse in steps of 1/8",
     "noisy": "mse, times exp(N(0, 1)) of each image",
@@ -85,6 +86,8 @@ class OddMNIST(MNIST):
         if self.kind == "absolute":
             return np.abs(prediction - target).sum(axis=1)
         squared = mse(prediction, target)
+        if self.kind == "correlated":
+            return squared + (prediction - target).sum(axis=1) ** 2 / 4
         if self.kind == "quantised":
             return np.round(8 * squared) / 8
         return squared * np.exp(context["noise"])
