@@ -13,13 +13,12 @@ from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from nodepert.agents.compare.hyperparameters import NOT_THE_ALGORITHMS, Table, arguments, entry
-from nodepert.agents.compare.rivals import RIVALS, check_agent, preset_of, rule_of
+from nodepert.agents.compare.rivals import RIVALS, check_agent, own_preset, rule_of
 from nodepert.agents.config import with_changes
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.model_file import config_from_json, config_to_json
 from nodepert.agents.lanes.handover import vectorise
 from nodepert.agents.lanes.vec_env import SB3VecEnv
-from nodepert.agents.presets import preset_for, preset_with
 from nodepert.envs import LossEnv
 
 __all__ = ["Predictor", "check_settings", "make_model", "settings_for"]
@@ -44,8 +43,7 @@ def settings_for(
     found = next((one for table in tables if (one := entry(table, agent, env_id))), None) or {}
     if agent in RIVALS:
         return found
-    name = preset_of(agent)
-    preset = preset_for(env_id, name) if name else preset_with(env_id, env_kwargs or {})
+    preset = own_preset(agent, env_id, env_kwargs or {})
     changes = {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
     source = changes.pop("source", "preset of the environment")
     policy = changes.pop("policy", preset.policy)

@@ -12,9 +12,9 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES
-from nodepert.agents.presets import presets
+from nodepert.agents.presets import Preset, preset_for, preset_with, presets
 
-__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "preset_of", "rule_of"]
+__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "own_preset", "preset_of", "rule_of"]
 
 ANY = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -72,6 +72,16 @@ def preset_of(agent: str) -> str | None:
     """The name of a preset in ``"np:PRESET"``, or None; some environment has one of that name."""
     name, _, preset = agent.partition(":")
     return preset if name == "np" and preset in preset_names() else None
+
+
+def own_preset(agent: str, env_id: str, env_kwargs: dict[str, Any]) -> Preset:
+    """Where the hyperparameters of ``"np"``, ``"np:RULE"`` or ``"np:PRESET"`` begin.
+
+    Raises:
+        ConfigError: The environment has no preset of that name.
+    """
+    name = preset_of(agent)
+    return preset_for(env_id, name) if name else preset_with(env_id, env_kwargs)
 
 
 def preset_names() -> list[str]:

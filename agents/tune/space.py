@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
+from nodepert.agents.compare.rivals import own_preset
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.files.plain_yaml import read_yaml
 from nodepert.agents.lanes.pairing import can_be_paired
-from nodepert.agents.presets import preset_with
 
 if TYPE_CHECKING:
     from optuna import Trial
@@ -61,14 +61,14 @@ def family_of(agent: str, env_id: str, env: gym.Env[Any, Any], env_kwargs: dict[
     """The entry of a space that is an agent's: its name, or ``np/CREDIT`` of ours.
 
     Args:
-        agent: Such as ``"ppo"`` or ``"np:fixed"``.
+        agent: Such as ``"ppo"``, ``"np:fixed"`` or ``"np:critic"``.
         env_id: Whose preset says where our agent has the error at the output from.
         env: The environment, for agents that find that out.
         env_kwargs: What it was made with.
     """
     if agent.partition(":")[0] != "np":
         return agent
-    credit: str = preset_with(env_id, env_kwargs).config.credit
+    credit: str = own_preset(agent, env_id, env_kwargs).config.credit
     if credit == "auto":
         credit = "paired" if can_be_paired(env) else "score"
     return f"np/{credit}"

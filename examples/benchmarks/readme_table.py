@@ -197,13 +197,20 @@ def contests() -> Iterable[Row]:
             (compared(folder, rival, named, target),),
         )  # fmt: skip
 
+    def critics(title: str, folder: str) -> Row:
+        played = partial(compared, f"comparisons/{folder}")
+        others = (played("sac", "SAC"), played("td3", "TD3"), played("np", "ours by score"))
+        return title, played("np:critic"), None, others
+
     yield three("CartPole-v1", "cartpole", target=475)
     yield three("Pendulum-v1", "pendulum")
     yield three("the same", "pendulum200k")
+    yield critics('the same, `credit="critic"`', "pendulum20k")
     yield three("Acrobot-v1", "acrobot")
     yield three("MountainCarContinuous-v0", "mountaincar", target=90)
     yield three("LunarLander-v3", "lunar", target=200)
     yield three("HalfCheetah-v5", "halfcheetah")
+    yield critics('the same, `credit="critic"`', "halfcheetah40k")
     yield three("Hopper-v5", "hopper")
     yield three("CartPoleNoVel-v1, recurrent", "novel", "recurrent_ppo", 475)
     xor = partial(compared, "suite", env="DelayedXOR-v0")

@@ -175,3 +175,13 @@ def test_missing_file_and_good_file(tmp_path):
         read_table(tmp_path / "nothing.yml")
     (tmp_path / "good.yml").write_text("ppo:\n  CartPole-v1:\n    n_steps: 7\n")
     assert read_table(tmp_path / "good.yml") == {"ppo": {"CartPole-v1": {"n_steps": 7}}}
+
+
+def test_an_agent_can_be_another_preset():
+    over = {"np": {"DelayedXOR-v0": {"replays": 3}}, "np:replay": {"MNIST-v0": {"replays": 5}}}
+    found = settings_for("np:replay", "DelayedXOR-v0", [over])
+    assert (found["replays"], found["learning_rate"], found["rule"]) == (9, 0.01, "response")
+    assert settings_for("np:replay", "MNIST-v0", [over])["replays"] == 5
+    assert settings_for("np:critic", "Pendulum-v1", [over])["credit"] == "critic"
+    with pytest.raises(ConfigError, match="preset='critic': CartPole-v1 has default"):
+        settings_for("np:critic", "CartPole-v1", [])
