@@ -2,11 +2,14 @@
 
 Python snippets run alone, each in an empty folder. In bash and console snippets every command must
 be ``nodepert …`` or ``python examples/…``; those that start with ``make`` are left to continuous
-integration. ``<!-- skip: reason -->`` on the line above a snippet leaves it out.
+integration. ``nodepert`` commands that follow each other share a process, since each would spend
+most of its time on imports. ``<!-- skip: reason -->`` on the line above a snippet leaves it out.
 """
 
+import itertools
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +24,13 @@ SNIPPET = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 TIMEOUT = 120
+SHARED = """
+import shlex, sys
+from nodepert.agents.cli import main
+for command in sys.argv[1:]:
+    print("$", command, flush=True)
+    main(shlex.split(command)[1:])
+"""
 
 
 class Snippet(NamedTuple):
@@ -43,12 +53,13 @@ def snippets(text: str) -> list[Snippet]:
 
 
 def commands(snippet: Snippet) -> list[str]:
-    """The commands of a shell snippet, without prompts, printed lines, comments."""
+    """The commands of a shell snippet, one by one, without prompts, printed lines, comments."""
     lines = snippet.code.replace("\\\n", " ").splitlines()
     if snippet.language == "console":
         lines = [line.removeprefix("$ ") for line in lines if line.startswith("$ ")]
-    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]
-    return [line for line in lines if line]
+    lines = [re.sub(r"(^|\s)#.*", "", line) for line in lines]
+    found = [command.strip() for line in lines for command in line.split("&&")]
+    return [command for command in found if command]
 
 
 README = snippets((ROOT / "README.md").read_text("utf-8"))
@@ -67,14 +78,21 @@ def test_snippet(snippet: Snippet, tmp_path: Path) -> None:
     if lines and re.match(r"make\b", lines[0]):
         pytest.skip("make is run by continuous integration")
     for line in lines:
-        assert re.match(r"nodepert |python examples/", line), (
+        assert re.match(r"(nodepert |python examples/)[^|<>;&$`*]*$", line), (
             f"README.md:{snippet.line}: this test does not run {line!r}; "
             "put <!-- skip: reason --> above the snippet"
         )
-        run(["bash", "-c", line], tmp_path)
+    for program, some in itertools.groupby(lines, key=lambda line: line.split()[0]):
+        if program == "nodepert":
+            together = list(some)
+            printed = run([sys.executable, "-c", SHARED, *together], tmp_path)
+            assert [line for line in together if f"$ {line}\n" not in printed] == []
+        else:
+            for line in some:
+                run(shlex.split(line), tmp_path)
 
 
-def run(command: list[str], folder: Path) -> None:
+def run(command: list[str], folder: Path) -> str:
     binaries = Path(sys.executable).parent
     environment = {
         **os.environ,
@@ -92,13 +110,15 @@ def run(command: list[str], folder: Path) -> None:
         timeout=TIMEOUT,
     )
     assert done.returncode == 0, done.stdout
+    return done.stdout
 
 
 def test_snippets_are_found() -> None:
     text = (
         "Text\n\n```python\nprint(1)\n```\n"
         "<!-- skip: takes an hour -->\n"
-        "```bash\nnodepert train A \\\n    --steps 1  # long\n\n# why\nnodepert envs\n```\n\n"
+        "```bash\nnodepert train A \\\n    --steps 1 && nodepert check B  # long\n"
+        "\n# why\nnodepert envs\n```\n\n"
         "```text\nnodepert\n```\n\n"
         "```console\n$ make test\n5 passed\n$ nodepert envs\n```\n"
     )
@@ -107,6 +127,7 @@ def test_snippets_are_found() -> None:
     assert (second.language, second.reason, second.line) == ("bash", "takes an hour", 7)
     assert [line.split() for line in commands(second)] == [
         ["nodepert", "train", "A", "--steps", "1"],
+        ["nodepert", "check", "B"],
         ["nodepert", "envs"],
     ]
     assert commands(third) == ["make test", "nodepert envs"]
