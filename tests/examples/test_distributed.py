@@ -5,17 +5,17 @@ import pytest
 
 @pytest.fixture
 def run_quick(run_script, tmp_path):
-    """Runs a script that starts processes of its own."""
+    """Runs a script; apart, if it starts processes of its own."""
 
-    def run(name):
+    def run(name, *, apart):
         words = (f"distributed/{name}.py", "--quick", "--out", tmp_path)
-        return run_script(*words, cwd=tmp_path, apart=True)
+        return run_script(*words, cwd=tmp_path, apart=apart)
 
     return run
 
 
 def test_traffic_on_paper(run_quick, read_csv, is_png, tmp_path):
-    printed = run_quick("traffic")
+    printed = run_quick("traffic", apart=False)
     assert (tmp_path / "traffic.md").read_text() in printed
     assert is_png(tmp_path / "traffic.png")
     rows = read_csv(tmp_path / "traffic.csv")
@@ -29,12 +29,12 @@ def test_traffic_on_paper(run_quick, read_csv, is_png, tmp_path):
 
 def test_workers_and_processes_learn_the_same(run_quick, read_csv, is_png, tmp_path):
     pytest.importorskip("ray")
-    run_quick("sharded")
+    run_quick("sharded", apart=True)
     assert is_png(tmp_path / "sharded.png")
     rows = read_csv(tmp_path / "sharded.csv")
     assert [int(row["workers"]) for row in rows] == [0, 1, 2] * 2
     assert {row["equal"] for row in rows} == {"True"}
-    run_quick("data_parallel")
+    run_quick("data_parallel", apart=True)
     one, two = read_csv(tmp_path / "data_parallel.csv")
     assert float(one["difference"]) == 0
     assert float(two["difference"]) < 1e-5
