@@ -40,7 +40,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 STEPS = {"CartPole-v1": 30_000, "Pendulum-v1": 60_000}
-EPISODES = 10
+EPISODES, QUICK_EPISODES = 10, 2  # of a score
 FIELDS = ("env", "agent", "seed", "env_steps", "mean_return", "seconds")
 Row = dict[str, Any]
 Key = tuple[str, str, int]
@@ -82,11 +82,11 @@ AGENTS: dict[str, Callable[[str, int], BaseAlgorithm]] = {
 }
 
 
-def mean_return(model: BaseAlgorithm, env: gym.Env[Any, Any]) -> float:
+def mean_return(model: BaseAlgorithm, env: gym.Env[Any, Any], episodes: int) -> float:
     """Over episodes without noise, on seeds of their own."""
     statistics_of_lanes = model.get_vec_normalize_env()
     total = 0.0
-    for seed in range(10_000, 10_000 + EPISODES):
+    for seed in range(10_000, 10_000 + episodes):
         observation, _ = env.reset(seed=seed)
         over = False
         while not over:
@@ -96,7 +96,7 @@ def mean_return(model: BaseAlgorithm, env: gym.Env[Any, Any]) -> float:
             observation, reward, terminated, truncated, _ = env.step(action)
             total += float(reward)
             over = terminated or truncated
-    return total / EPISODES
+    return total / episodes
 
 
 class Scores(BaseCallback):
@@ -105,28 +105,30 @@ class Scores(BaseCallback):
     Args:
         env: To score it in.
         every: Env steps from one score to the next.
+        episodes: Of a score.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], every: int) -> None:
+    def __init__(self, env: gym.Env[Any, Any], every: int, episodes: int) -> None:
         super().__init__()
-        self.env, self.every = env, every
+        self.env, self.every, self.episodes = env, every, episodes
         self.found: list[tuple[int, float]] = []
 
     def _on_step(self) -> bool:
         if self.model.num_timesteps >= self.every * (len(self.found) + 1):
-            self.found.append((self.model.num_timesteps, mean_return(self.model, self.env)))
+            found = mean_return(self.model, self.env, self.episodes)
+            self.found.append((self.model.num_timesteps, found))
         return True
 
 
-def run(job: tuple[Key, int]) -> list[Row]:
+def run(job: tuple[Key, int, int]) -> list[Row]:
     """Trains one model; the last row is the trained one's."""
     torch.set_num_threads(1)
-    (env, agent, seed), steps = job
+    (env, agent, seed), steps, episodes = job
     started = time.perf_counter()
     model = AGENTS[agent](env, seed)
-    scores = Scores(gym.make(env), steps // 5)
+    scores = Scores(gym.make(env), steps // 5, episodes)
     model.learn(steps, scores)
-    last = (model.num_timesteps, mean_return(model, scores.env))
+    last = (model.num_timesteps, mean_return(model, scores.env, episodes))
     seconds = round(time.perf_counter() - started, 1)
     points = [*scores.found[:4], last]
     return [
@@ -206,7 +208,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=None, help="default: 10 11 12")
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/paired_episodes"))
-    parser.add_argument("--quick", action="store_true", help="1/60 of the env steps, one seed")
+    parser.add_argument(
+        "--quick", action="store_true", help="1/60 of the env steps, one seed, two episodes a score"
+    )
     arguments = parser.parse_args()
     seeds = arguments.seeds or ([10] if arguments.quick else [10, 11, 12])
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -216,7 +220,8 @@ def main() -> None:
     done = runs_of(read_rows(path))
     missing = [key for key in wanted if key not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
-    jobs = [(key, STEPS[key[0]] // (60 if arguments.quick else 1)) for key in missing]
+    share, episodes = (60, QUICK_EPISODES) if arguments.quick else (1, EPISODES)
+    jobs = [(key, STEPS[key[0]] // share, episodes) for key in missing]
     for i, rows in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
         append_rows(path, rows)
         print(f"{i}/{len(jobs)} {rows[-1]}", flush=True)

@@ -304,7 +304,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/reach"))
     parser.add_argument("--search", action="store_true", help="try settings; one seed, 100")
-    parser.add_argument("--quick", action="store_true", help="1/100 of the env steps, one seed")
+    parser.add_argument("--quick", action="store_true", help="1/400 of the env steps, one seed")
     arguments = parser.parse_args()
     if arguments.seeds is None:
         arguments.seeds = [100] if arguments.search else [0] if arguments.quick else [*range(5)]
@@ -316,7 +316,7 @@ def main() -> None:
     wanted = [row for row in known if not arguments.only or row.task in arguments.only]
     missing = [row for row in wanted if row not in done]
     print(f"{len(wanted) - len(missing)} of {len(wanted)} runs are in {path}", flush=True)
-    jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
+    jobs = [(row, arguments.search, 400 if arguments.quick else 1) for row in missing]
     for i, result in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
         append_result(path, result)
         print(f"{i}/{len(jobs)} {result}", flush=True)

@@ -214,6 +214,8 @@ def main() -> None:
         "xor": [(size, xor_sides) for size in ((20,) if arguments.quick else (20, 64, 256))],
     }
     comparisons = [pair for name in arguments.only or by_name for pair in by_name[name]]
+    if arguments.quick:  # imports much, once for all processes
+        torch.optim.Adam([torch.zeros(1, requires_grad=True)])
     # Before the rest: torch's autograd does not work in a process forked after its first use.
     peaks = {
         (batch_size, name): peak_memory(make, 10 * batch_size, arguments.device)

@@ -363,7 +363,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes at once")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/value_mode"))
     parser.add_argument("--search", action="store_true", help="try settings; seeds 100, 101")
-    parser.add_argument("--quick", action="store_true", help="1/100 of one budget, one seed")
+    parser.add_argument("--quick", action="store_true", help="1/400 of one budget, one seed")
     parser.add_argument("--report", action="store_true", help="run nothing, report what is there")
     arguments = parser.parse_args()
     if arguments.seeds is None:
@@ -375,7 +375,7 @@ def main() -> None:
     wanted = planned(arguments.agents, arguments.search, arguments.seeds, arguments.quick)
     missing = [] if arguments.report else [row for row in wanted if row not in done]
     print(f"{sum(row in done for row in wanted)} of {len(wanted)} runs are in {path}", flush=True)
-    jobs = [(row, arguments.search, 100 if arguments.quick else 1) for row in missing]
+    jobs = [(row, arguments.search, 400 if arguments.quick else 1) for row in missing]
     for i, result in enumerate(carry_out(run, jobs, arguments.jobs), start=1):
         append_result(path, result)
         print(f"{i}/{len(jobs)} {result}", flush=True)
