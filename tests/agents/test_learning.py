@@ -48,14 +48,17 @@ def accuracy(model, env, steps=14):
     ids=str,
 )
 def test_identity_is_learned(tasks, settings):
-    """From a loss of 0.5 at the start (observations have a variance of 1/3)."""
+    """From a loss of 0.5 at the start (observations have a variance of 1/3).
+
+    At most 0.005 over two seeds; 0.011 to 0.014 where the top layer is frozen.
+    """
     settings = {"learning_rate": 0.01, "net_arch": (32,), "batch_size": 32, **settings}
     env = tasks.Echo(expose_gradient=True)
     model = NodePerturbation("MlpPolicy", env, seed=0, **settings)
-    model.learn(model.n_envs * 1500)
+    model.learn(model.n_envs * 500)
     shown = np.random.default_rng(0).uniform(-1, 1, (500, 3)).astype(np.float32)
     miss = 2 * model.predict(shown)[0] - shown
-    assert np.square(miss).sum(1).mean() / 2 < 0.02
+    assert np.square(miss).sum(1).mean() / 2 < 0.006
 
 
 def test_zero_one_loss_is_learned(tasks):
