@@ -262,12 +262,13 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=1_000, help="of 1,000 trials each")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/spiking"))
-    parser.add_argument("--quick", action="store_true", help="one seed, 200 updates")
+    parser.add_argument("--quick", action="store_true", help="one seed, 120 updates, two shares")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.updates, arguments.seeds = 200, arguments.seeds[:1]
+        arguments.updates, arguments.seeds = 120, arguments.seeds[:1]
     arguments.out.mkdir(parents=True, exist_ok=True)
-    shares, trials = [0.0, 0.2, 0.4, 0.6, 0.8, 0.95], 20_000
+    shares = [0.0, 0.95] if arguments.quick else [0.0, 0.2, 0.4, 0.6, 0.8, 0.95]
+    trials = 20_000
     effects, curves = [], []
     for seed in arguments.seeds:
         effects += compare_effects(shares, arguments.units, trials, seed)
