@@ -176,11 +176,12 @@ def test_third_party_environments_are_learned(tasks, kind, length):
     if kind == "spec":
         gym.registry.pop("nodepert-tests/Bandit-v0")
     shown = np.random.default_rng(0).uniform(-1, 1, (100, 2)).astype(np.float32)
-    model.learn(16 * 600)
-    assert model.num_timesteps == 16 * 600
+    model.learn(16 * 300)
+    assert model.num_timesteps == 16 * 300
     assert model.action_scale is None
     miss = model.predict(shown)[0] - np.array([env.target(one) for one in shown])
-    assert np.abs(miss / (env.HIGH - env.LOW)).mean() < 0.05  # guessing the middle: 0.2
+    # At most 0.023 over three seeds; guessing the middle 0.2, with a frozen top layer 0.07.
+    assert np.abs(miss / (env.HIGH - env.LOW)).mean() < 0.05
 
 
 def test_environment_in_processes(tasks):
