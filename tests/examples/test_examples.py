@@ -34,7 +34,7 @@ def test_delayed_xor_is_learned_through_response_feedback(run_script, read_csv, 
 
 
 def test_an_environment_with_dynamics_is_learned_by_score(run_script, tmp_path):
-    credit, returns = run_script("gym_env.py", "--steps", 12_000, cwd=tmp_path).splitlines()[-2:]
+    credit, returns = run_script("gym_env.py", "--steps", 4_800, cwd=tmp_path).splitlines()[-2:]
     before, after = map(float, re.findall(r"-?[\d.]+(?= ->|$)", returns))
     assert "credit score" in credit
     assert after > before / 2
