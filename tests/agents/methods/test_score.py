@@ -115,7 +115,7 @@ def test_recurrent_policies_remember():
         model = NodePerturbation(policy, Recall, credit="score", seed=0, net_arch=(16,),
                                  activation="tanh", n_envs=8, n_steps=30, sequence_length=6,
                                  batch_size=60, n_epochs=4, learning_rate=5e-3)  # fmt: skip
-        model.learn(12_000)
+        model.learn(6_000)
         means[policy] = evaluate_policy(model, DummyVecEnv([Recall]), 40, warn=False)[0]
     assert means["RnnPolicy"] > 0.95
     assert means["MlpPolicy"] < 0.8
