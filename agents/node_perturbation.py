@@ -222,17 +222,21 @@ class NodePerturbation(BaseAlgorithm):
     def _make_policy(self) -> FeedbackPolicy:
         """The policy with its initial weights, on the CPU."""
         config = self.config
+        method = METHODS[config.credit]
         self.policy_class.check_options(self.policy_kwargs)  # type: ignore[attr-defined]
+        options: dict[str, Any] = {"net_arch": config.net_arch, "activation": config.activation}
+        if method.init_gain is not None:
+            options["init_gain"] = method.init_gain
         return self.policy_class(  # type: ignore[return-value]
             self.observation_space,
             self.action_space,
             action_scale=self.action_scale,
             path=RULES[config.rule].path,
-            critic=METHODS[config.credit].has_critic,
+            critic=method.has_critic,
             normalize_observation=self._normalizes_observation(),
             # Initial weights are drawn on the CPU, so that a seed gives the same on any device.
             generator=torch.Generator("cpu").manual_seed(self.generator.initial_seed()),
-            **{"net_arch": config.net_arch, "activation": config.activation, **self.policy_kwargs},
+            **{**options, **self.policy_kwargs},
         )
 
     def _normalizes_observation(self) -> bool:

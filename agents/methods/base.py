@@ -41,6 +41,8 @@ class Method(ABC, Generic[Batch]):
     """Whether observations that are numbers are normalised by default."""
     whole_episodes: ClassVar[bool] = False
     """Whether each update plays one episode a lane from its start; a lane can rest after it."""
+    init_gain: ClassVar[float | None] = None
+    """Of the initial weights, where ``policy_kwargs`` says nothing; None: the network's own."""
     default_log_interval: ClassVar[int]
     """Updates from one log to the next."""
     n_steps: int

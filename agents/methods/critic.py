@@ -59,6 +59,7 @@ class Critic(Method[list[VectorStep]]):
 
     shows_contexts = False
     has_critic = False  # of states; those of actions are made here
+    init_gain = 3**-0.5  # as torch.nn.Linear's: what large critics say at first is slow to go
     default_log_interval = 1000
 
     def __init__(

@@ -231,6 +231,16 @@ def test_learned_feedback_follows_the_weights():
 # Runs --------------------------------------------------------------------------------------------
 
 
+def test_networks_start_as_small_as_torchs_unless_told_otherwise():
+    for options, gain in ({}, 3**-0.5), ({"init_gain": 1.0}, 1.0):
+        model = NodePerturbation(
+            "MlpPolicy", Glide, **{**SMALL, "net_arch": (400, 400)}, policy_kwargs=options
+        )
+        for network in (model.policy.network, model.method.critic_descents[1].network):
+            std = network.layers[1].weight.std().item()
+            assert std == pytest.approx(gain / 20, rel=0.02)
+
+
 def test_starts_with_uniform_actions_and_learns_nothing_from_them_yet(same_weights):
     tried = []
 
