@@ -32,6 +32,7 @@ from nodepert.envs.losses import mse, one_hot
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter
 
 LOSSES = {
     "mse": "½ Σ (prediction − target)²",
@@ -134,6 +135,9 @@ def picture(rows: list[dict[str, Any]], path: pathlib.Path) -> None:
         places = [names.index(row["probes"]) for row in own]
         axes.plot([100 * row["validation_error"] for row in own], places, "o", alpha=0.6)
         axes.set(title=loss, xlabel="validation error, %", xscale="log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3, axis="x")
     panels[0, 0].set_yticks(range(len(names)), names)
     panels[0, 0].invert_yaxis()
