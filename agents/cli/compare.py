@@ -40,7 +40,8 @@ class CompareArguments(ExecutorArguments):
         tyro.conf.arg(
             metavar="AGENT [AGENT ...]",
             help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
-            "another preset of ENV), all_units (noise on all units, without feedback weights), "
+            "another preset of ENV), np:PRESET:RULE, all_units (noise on all units, without "
+            "feedback weights), "
             f"{AGENTS}.",
         ),
     ] = DEFAULT_AGENTS

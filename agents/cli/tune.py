@@ -32,7 +32,8 @@ class TuneArguments(ExecutorArguments):
         tyro.conf.arg(
             metavar="AGENT",
             help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
-            "another preset of ENV), all_units (noise on all units, no feedback weights), "
+            "another preset of ENV), np:PRESET:RULE, all_units (noise on all units, no feedback "
+            "weights), "
             f"{', '.join(RIVALS)}.",
         ),
     ] = "np"

@@ -93,11 +93,12 @@ def entry(table: Table, agent: str, env_id: str) -> Entry | None:
 
     Args:
         table: See :func:`read_table`.
-        agent: Such as ``"ppo"``; ``"np:fixed"`` takes the entry of ``"np"`` where it has none,
-            but not ``"np:replay"``, which has a preset instead.
+        agent: Such as ``"ppo"``; ``"np:fixed"`` takes the entry of ``"np"`` where it has none, and
+            ``"np:replay:fixed"`` that of ``"np:replay"``, which stands beside the preset alone.
         env_id: With or without a module before it.
     """
-    for name in (agent,) if preset_of(agent) else (agent, agent.partition(":")[0]):
+    preset = preset_of(agent)
+    for name in (agent, f"np:{preset}" if preset else agent.partition(":")[0]):
         for key in (env_id, env_id.rpartition(":")[2]):
             if key in table.get(name, {}):
                 return dict(table[name][key])

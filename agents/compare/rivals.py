@@ -14,7 +14,16 @@ from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES
 from nodepert.agents.presets import Preset, preset_for, preset_with, presets
 
-__all__ = ["RIVALS", "Rival", "check_actions", "check_agent", "own_preset", "preset_of", "rule_of"]
+__all__ = [
+    "RIVALS",
+    "Rival",
+    "check_actions",
+    "check_agent",
+    "own_preset",
+    "preset_of",
+    "rule_of",
+    "variant_of",
+]
 
 ANY = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
 
@@ -62,20 +71,29 @@ OWN: dict[str, Rival] = {
 """What takes the hyperparameters of nodepert.agents.Config."""
 
 
+def variant_of(agent: str) -> tuple[str | None, str | None] | None:
+    """Preset and feedback rule of ``"np"``, ``"np:PRESET"``, ``"np:RULE"`` or ``"np:PRESET:RULE"``.
+
+    None where the name is none of these; some environment has a preset of that name.
+    """
+    name, *parts = agent.split(":")
+    preset = parts.pop(0) if parts and parts[0] in preset_names() else None
+    rule = parts.pop(0) if parts and parts[0] in RULES else None
+    return (preset, rule) if name == "np" and not parts else None
+
+
 def rule_of(agent: str) -> str | None:
-    """The feedback rule in ``"np:RULE"``, or None."""
-    name, _, rule = agent.partition(":")
-    return rule if name == "np" and rule in RULES else None
+    """The feedback rule in an agent's name, or None."""
+    return (variant_of(agent) or (None, None))[1]
 
 
 def preset_of(agent: str) -> str | None:
-    """The name of a preset in ``"np:PRESET"``, or None; some environment has one of that name."""
-    name, _, preset = agent.partition(":")
-    return preset if name == "np" and preset in preset_names() else None
+    """The preset in an agent's name, or None."""
+    return (variant_of(agent) or (None, None))[0]
 
 
 def own_preset(agent: str, env_id: str, env_kwargs: dict[str, Any]) -> Preset:
-    """Where the hyperparameters of ``"np"``, ``"np:RULE"`` or ``"np:PRESET"`` begin.
+    """Where the hyperparameters of our agent begin, under any of its names.
 
     Raises:
         ConfigError: The environment has no preset of that name.
@@ -99,15 +117,15 @@ def check_agent(agent: str) -> Rival:
         rival = RIVALS[agent]
     elif agent in OWN:
         rival = OWN[agent]
-    elif rule_of(agent) is not None or preset_of(agent) is not None:
+    elif variant_of(agent):
         rival = OWN["np"]
     elif agent.startswith("np:"):
         raise ConfigError(
-            f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}, or np:PRESET with "
-            f"one of {', '.join(preset_names())}"
+            f"agent {agent}: expected np:RULE with one of {', '.join(RULES)}, np:PRESET with "
+            f"one of {', '.join(preset_names())}, or np:PRESET:RULE"
         )
     else:
-        valid = ", ".join((*OWN, "np:RULE", "np:PRESET", *RIVALS))
+        valid = ", ".join((*OWN, "np:RULE", "np:PRESET", "np:PRESET:RULE", *RIVALS))
         raise ConfigError(f"agent {agent}: expected {valid}")
     rival.algorithm()
     return rival

@@ -182,6 +182,8 @@ def test_an_agent_can_be_another_preset():
     found = settings_for("np:replay", "DelayedXOR-v0", [over])
     assert (found["replays"], found["learning_rate"], found["rule"]) == (9, 0.01, "response")
     assert settings_for("np:replay", "MNIST-v0", [over])["replays"] == 5
+    fixed = settings_for("np:replay:fixed", "MNIST-v0", [over])
+    assert (fixed["replays"], fixed["rule"]) == (5, "fixed")
     assert settings_for("np:critic", "Pendulum-v1", [over])["credit"] == "critic"
     with pytest.raises(ConfigError, match="preset='critic': CartPole-v1 has default"):
         settings_for("np:critic", "CartPole-v1", [])

@@ -21,12 +21,13 @@ def test_names():
     assert check_agent("np").algorithm() is NodePerturbation
     assert check_agent("np:fixed").algorithm() is NodePerturbation
     assert (rule_of("np"), rule_of("np:fixed"), rule_of("ppo")) == (None, "fixed", None)
-    assert check_agent("np:replay").algorithm() is NodePerturbation
-    assert (preset_of("np:replay"), rule_of("np:replay"), preset_of("np:fixed")) == (
-        "replay",
-        None,
-        None,
-    )
+    for name, preset, rule in (
+        ("np:replay", "replay", None),
+        ("np:fixed", None, "fixed"),
+        ("np:critic:fixed", "critic", "fixed"),
+    ):
+        assert check_agent(name).algorithm() is NodePerturbation
+        assert (preset_of(name), rule_of(name)) == (preset, rule)
     assert check_agent("all_units").algorithm().__name__ == "AllUnits"
     for name in RIVALS:
         assert check_agent(name).algorithm().__name__.lower().startswith(name[:3])
@@ -38,6 +39,9 @@ def test_names():
         ("pppo", "np, all_units, np:RULE, np:PRESET, ppo, a2c"),
         ("np:magic", "np:RULE with one of .*response.*np:PRESET with one of .*critic.*replay"),
         ("np:", "np:RULE"),
+        ("np:fixed:critic", "np:PRESET:RULE"),
+        ("np:critic:", "np:PRESET:RULE"),
+        ("ppo:critic", "np:PRESET"),
         ("", "ppo"),
     ],
 )
