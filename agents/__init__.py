@@ -1,8 +1,8 @@
 """Agents that learn from scalar rewards by learned feedback. Registers the environments too."""
 
 import nodepert.envs  # noqa: F401
+from nodepert.agents.bookkeeping.divergence import DivergenceGuard, roll_back
 from nodepert.agents.config import Config
-from nodepert.agents.divergence import DivergenceGuard, roll_back
 from nodepert.agents.errors import (
     CheckpointError,
     ConfigError,

@@ -8,15 +8,15 @@ from dataclasses import replace
 
 import torch
 
-from nodepert.agents.baselines import BASELINES
+from nodepert.agents.algorithm.baselines import BASELINES
+from nodepert.agents.algorithm.descent import Cadence, Descent
+from nodepert.agents.algorithm.learner import Learner
+from nodepert.agents.algorithm.node_noise import NOISES, NodeNoise, Sparse
+from nodepert.agents.algorithm.node_probe import NodeProbe, node_lanes
 from nodepert.agents.config import Config
-from nodepert.agents.descent import Cadence, Descent
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, FeedbackRule, LossRule, UpdateRule
-from nodepert.agents.learner import Learner
 from nodepert.agents.networks import Network
-from nodepert.agents.node_noise import NOISES, NodeNoise, Sparse
-from nodepert.agents.node_probe import NodeProbe, node_lanes
 from nodepert.agents.output_error import (
     PROBES,
     ErrorModel,

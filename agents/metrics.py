@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.maths import angle_degrees, relative_error, sign_congruence
 from nodepert.agents.networks import Network, Path
-from nodepert.agents.window import Window
 
 __all__ = ["alignment", "error_angles", "weight_alignment", "weight_norms"]
 

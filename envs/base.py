@@ -16,12 +16,12 @@ from gymnasium.utils import seeding
 from gymnasium.vector import AutoresetMode
 from numpy.typing import NDArray
 
-from nodepert.envs.drawing import Frame
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
 from nodepert.envs.observations import Observation, blank, lane_of
-from nodepert.envs.window import Window
+from nodepert.envs.rendering.drawing import Frame
+from nodepert.envs.rendering.window import Window
 
 if TYPE_CHECKING:
     from nodepert.envs.vector import LossVectorEnv
@@ -127,7 +127,7 @@ class LossEnv(gym.Env[Any, Any], ABC):
         """A picture of one episode so far, (height, width, 3) uint8: of one size for all.
 
         A task that has this method has the render modes ``"human"`` and ``"rgb_array"``, if its
-        constructor passes ``render_mode`` on. :mod:`nodepert.envs.drawing` helps with drawing.
+        constructor passes ``render_mode`` on. :mod:`nodepert.envs.rendering.drawing` helps.
 
         Args:
             context: Of one lane: its arrays have one row.

@@ -9,10 +9,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context, LossEnv
-from nodepert.envs.drawing import Frame, beside, raster
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.losses import mse, mse_gradient
+from nodepert.envs.rendering.drawing import Frame, beside, raster
 from nodepert.envs.xor_schedules import Schedule, SlotStream, Stream, Trials
 
 __all__ = ["DelayedXOR"]

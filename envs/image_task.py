@@ -12,10 +12,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context, LossEnv
-from nodepert.envs.drawing import Frame, picture
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.mnist_data import load_examples
+from nodepert.envs.rendering.drawing import Frame, picture
 
 __all__ = ["ImageTask"]
 

@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium.spaces import Discrete
 from numpy.typing import NDArray
 
-from nodepert.envs.drawing import Frame
 from nodepert.envs.draws import Draws
 from nodepert.envs.errors import ActionError, ContractError
 from nodepert.envs.observations import Observation
+from nodepert.envs.rendering.drawing import Frame
 
 if TYPE_CHECKING:
     from nodepert.envs.base import Context, LossEnv

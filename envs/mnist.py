@@ -11,7 +11,6 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context
-from nodepert.envs.drawing import DARK, GREEN, RED, Frame, bars, beside
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.image_task import ImageTask
 from nodepert.envs.losses import (
@@ -22,6 +21,7 @@ from nodepert.envs.losses import (
     one_hot,
 )
 from nodepert.envs.mnist_data import NUM_CLASSES
+from nodepert.envs.rendering.drawing import DARK, GREEN, RED, Frame, bars, beside
 
 __all__ = ["MNIST"]
 

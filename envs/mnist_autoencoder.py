@@ -10,9 +10,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from nodepert.envs.base import Context
-from nodepert.envs.drawing import Frame, beside
 from nodepert.envs.image_task import ImageTask
 from nodepert.envs.losses import mse, mse_gradient
+from nodepert.envs.rendering.drawing import Frame, beside
 
 __all__ = ["MNISTAutoencoder"]
 

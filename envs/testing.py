@@ -10,7 +10,7 @@ def test_my_task():
 from __future__ import annotations
 
 from nodepert.envs.base import LossEnv
-from nodepert.envs.checks_batch import (
+from nodepert.envs.checks.batch import (
     Make,
     check_gradient,
     check_lane_independence,
@@ -18,8 +18,8 @@ from nodepert.envs.checks_batch import (
     check_purity,
     check_shapes,
 )
-from nodepert.envs.checks_render import check_frames
-from nodepert.envs.checks_single import (
+from nodepert.envs.checks.render import check_frames
+from nodepert.envs.checks.single import (
     check_determinism,
     check_gymnasium,
     check_out_of_box,
@@ -29,7 +29,7 @@ from nodepert.envs.checks_single import (
     check_state,
     check_types,
 )
-from nodepert.envs.checks_vector import (
+from nodepert.envs.checks.vector import (
     check_autoreset,
     check_pairing,
     check_vector_memory,

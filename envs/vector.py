@@ -12,10 +12,10 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from nodepert.envs.base import LossEnv, draw_key, key_of_seed
-from nodepert.envs.drawing import Frame
 from nodepert.envs.errors import ConfigError
 from nodepert.envs.lanes import Lanes
 from nodepert.envs.observations import blank, by_lane, repeated, where
+from nodepert.envs.rendering.drawing import Frame
 
 __all__ = ["LossVectorEnv"]
 

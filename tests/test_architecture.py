@@ -31,12 +31,13 @@ LAYERS = (
     ("agents.compare", "agents.distributed"),
     ("agents.node_perturbation",),
     ("agents.methods",),
+    ("agents.algorithm",),
     ("agents.lanes", "agents.output_error", "agents.feedback", "agents.networks"),
     ("agents.maths", "agents.executors"),
 )
 TYPE_CHECKING = {"TYPE_CHECKING", "typing.TYPE_CHECKING"}
-CONFORMANCE = ("nodepert.envs.testing", "nodepert.envs.checks_")
-WINDOW = "nodepert.envs.window"
+CONFORMANCE = ("nodepert.envs.testing", "nodepert.envs.checks.")
+WINDOW = "nodepert.envs.rendering.window"
 ENVS_MAY_IMPORT = sys.stdlib_module_names | {"numpy", "gymnasium", "nodepert"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from nodepert.envs.checks_batch import same
+from nodepert.envs.checks.batch import same
 
 __all__ = ["Make", "difference_in_step", "difference_replayed", "play", "samples"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pathlib
 from typing import Any
 
+from nodepert.agents.bookkeeping.periodic import Periodic
 from nodepert.agents.evaluation import Score, evaluate
 from nodepert.agents.files.checkpoints import check_weights
 from nodepert.agents.metrics import weight_alignment, weight_norms
 from nodepert.agents.node_perturbation import NodePerturbation
-from nodepert.agents.periodic import Periodic
 
 __all__ = ["Evaluations"]
 

@@ -7,13 +7,13 @@ import sys
 from stable_baselines3.common.callbacks import BaseCallback, ProgressBarCallback
 from stable_baselines3.common.logger import KVWriter, Logger
 
+from nodepert.agents.bookkeeping.divergence import DivergenceGuard, roll_back
 from nodepert.agents.cli.evaluations import Evaluations
 from nodepert.agents.cli.processes import are_several
 from nodepert.agents.cli.progress import ProgressFile, TensorBoardFile
 from nodepert.agents.cli.run_folder import RunFolder
 from nodepert.agents.cli.stopping import StopOnSignal
 from nodepert.agents.cli.train_arguments import TrainArguments
-from nodepert.agents.divergence import DivergenceGuard, roll_back
 from nodepert.agents.errors import CheckpointError, LaneError, NonFiniteError, RunError
 from nodepert.agents.files.checkpoints import Checkpoints, newest_checkpoint
 from nodepert.agents.files.model_file import is_exact

@@ -10,6 +10,7 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_optimizer
 from nodepert.agents.lanes.handover import EnvLike
@@ -20,7 +21,6 @@ from nodepert.agents.methods.base import OnStep, check_finite
 from nodepert.agents.networks import Network, Step, restarted
 from nodepert.agents.node_perturbation import NodePerturbation
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.window import Situation
 
 __all__ = ["AllUnits"]
 

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, get_args
 
 import tyro
 
-from nodepert.agents.baselines import BASELINES
+from nodepert.agents.algorithm.baselines import BASELINES
+from nodepert.agents.algorithm.node_noise import NOISES
 from nodepert.agents.config.checks import check_choice, check_flag, check_number, is_finite
 from nodepert.agents.config.critic import CriticFields
 from nodepert.agents.config.replay import ReplayFields
@@ -17,7 +18,6 @@ from nodepert.agents.config.schedules import Schedule
 from nodepert.agents.config.value import ValueFields
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.feedback import RULES, LossRule
-from nodepert.agents.node_noise import NOISES
 
 __all__ = ["Config", "Credit", "Residual", "with_changes"]
 
@@ -86,8 +86,9 @@ class Config(ReplayFields, CriticFields, ValueFields, ScoreFields, ReturnFields)
     node_noise: Annotated[
         str | None, tyro.conf.arg(metavar="{" + ",".join(("None", *NOISES)) + "}")
     ] = None
-    """Kind of the noise on hidden nodes: a name in nodepert.agents.node_noise.NOISES. Default: the
-    rule's own, orthogonal for those that learn from the next layer's response, else gaussian."""
+    """Kind of the noise on hidden nodes: a name in nodepert.agents.algorithm.node_noise.NOISES.
+    Default: the rule's own, orthogonal for those that learn from the next layer's response, else
+    gaussian."""
     node_std: float | tuple[float, ...] = 0.1
     """c of the noise on hidden nodes from which feedback weights are learned: one for all hidden
     layers, or one for each."""
@@ -99,7 +100,7 @@ class Config(ReplayFields, CriticFields, ValueFields, ScoreFields, ReturnFields)
         "antithetic"
     )
     """What is taken off the loss under node noise, for rules that learn from it: a name in
-    nodepert.agents.baselines.BASELINES."""
+    nodepert.agents.algorithm.baselines.BASELINES."""
     warmup: int = 0
     """So many updates at the start are of the feedback weights alone."""
     forward_interval: int = 1

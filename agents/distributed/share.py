@@ -23,9 +23,9 @@ import torch.distributed.nn
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nodepert.agents.algorithm.node_noise import NodeNoise
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.lanes.rollout import PairedLanes, Played
-from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.output_error import ProbeError
 
 __all__ = [

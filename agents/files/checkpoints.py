@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 import torch
 
+from nodepert.agents.bookkeeping.periodic import Periodic
 from nodepert.agents.errors import CheckpointError, ConfigError, FileFormatError, NonFiniteError
 from nodepert.agents.files.saving import read_archive, remove_leftovers
-from nodepert.agents.periodic import Periodic
 
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation

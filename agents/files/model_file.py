@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError, NodepertError
 from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
@@ -27,7 +28,6 @@ from nodepert.agents.lanes.states import get_state, set_state
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.policies.features import extractor_name
 from nodepert.agents.statistics import RunningStatistics
-from nodepert.agents.window import Situation
 
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation

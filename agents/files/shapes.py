@@ -8,10 +8,10 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.errors import FileFormatError
 from nodepert.agents.files.tensors import without_prefix
 from nodepert.agents.policies.features import EXTRACTORS
-from nodepert.agents.window import Situation
 
 if TYPE_CHECKING:
     from nodepert.agents.node_perturbation import NodePerturbation

@@ -15,6 +15,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
@@ -34,7 +35,6 @@ from nodepert.agents.methods.replay_buffer import (
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import MLP
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.window import Situation
 
 __all__ = ["Critic"]
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, PairingError
 from nodepert.agents.factory import make_descent
@@ -28,7 +29,6 @@ from nodepert.agents.methods.held_noise import both_signs, minimum_norm_errors, 
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import Step
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.window import Situation
 
 __all__ = ["Episode", "Pairs"]
 

@@ -7,13 +7,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nodepert.agents.algorithm.window import Situation, Window, collect
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_learner
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.methods.base import Method, OnStep
 from nodepert.agents.metrics import alignment
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.window import Situation, Window, collect
 
 __all__ = ["Probing"]
 
@@ -56,7 +56,7 @@ class Probing(Method[Window]):
     def collect(
         self, lanes: PairedLanes, situation: Situation, remaining: float, on_step: OnStep
     ) -> Window | None:
-        """One window of T steps; see :func:`nodepert.agents.window.collect`."""
+        """One window of T steps; see :func:`nodepert.agents.algorithm.window.collect`."""
         replay = self.learner.replay
         return collect(
             self.policy.network,

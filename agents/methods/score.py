@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
@@ -26,7 +27,6 @@ from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.networks import Network, predictions, restarted
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.statistics import RunningStatistics
-from nodepert.agents.window import Situation
 
 __all__ = ["Score"]
 

@@ -15,6 +15,7 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
@@ -24,7 +25,6 @@ from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.replay_buffer import ReplayBuffer, Transitions, VectorStep
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.policies import FeedbackPolicy
-from nodepert.agents.window import Situation
 
 __all__ = ["Value"]
 

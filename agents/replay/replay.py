@@ -19,11 +19,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.networks import Network, Step, predictions
 from nodepert.agents.output_error import ProbeError
 from nodepert.agents.replay.curvature import Curvature
 from nodepert.agents.replay.probe_buffer import ProbeBuffer, Probes
-from nodepert.agents.window import Window
 
 __all__ = ["Replay"]
 

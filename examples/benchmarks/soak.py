@@ -25,7 +25,7 @@ import matplotlib
 import torch
 
 from nodepert.agents import Checkpoints, NodePerturbation
-from nodepert.agents.periodic import Periodic
+from nodepert.agents.bookkeeping.periodic import Periodic
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt

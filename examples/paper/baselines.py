@@ -23,15 +23,15 @@ from study import Claim, Row, Study, Task, curve, grouped, main, median, save, s
 from torch import Tensor
 
 from nodepert.agents import NodePerturbation
-from nodepert.agents.baselines import BASELINES
+from nodepert.agents.algorithm.baselines import BASELINES
+from nodepert.agents.algorithm.node_noise import Gaussian
+from nodepert.agents.algorithm.node_probe import NodeProbe, node_lanes
+from nodepert.agents.algorithm.window import Situation, Window, collect
 from nodepert.agents.lanes.rollout import PairedLanes
 from nodepert.agents.maths import node_perturbation
 from nodepert.agents.metrics import weight_alignment
-from nodepert.agents.node_noise import Gaussian
-from nodepert.agents.node_probe import NodeProbe, node_lanes
 from nodepert.agents.output_error import GivenGradient
 from nodepert.agents.presets import preset_for
-from nodepert.agents.window import Situation, Window, collect
 
 NODE_STDS = (0.1, 0.01)
 CONTEXTS = 256  # at once

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from nodepert.agents import NodePerturbation
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.evaluation import evaluate
 from nodepert.agents.metrics import error_angles, weight_alignment
-from nodepert.agents.window import Window
 from nodepert.envs import MNIST
 
 __all__ = ["BATCH", "EPOCH", "Curve", "make_model", "measure"]

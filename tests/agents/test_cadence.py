@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nodepert.agents import NodePerturbation
-from nodepert.agents.descent import Cadence
+from nodepert.agents.algorithm.descent import Cadence
 
 
 def changes(tasks, updates, **config):

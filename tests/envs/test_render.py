@@ -11,7 +11,17 @@ from gymnasium.error import DependencyNotInstalled, ResetNeeded
 from gymnasium.spaces import Box
 
 from nodepert.envs import MNIST, ConfigError, ContractError, DelayedXOR, LossEnv, MNISTAutoencoder
-from nodepert.envs.drawing import BLUE, DARK, GREEN, RED, bars, enlarge, picture, raster, text
+from nodepert.envs.rendering.drawing import (
+    BLUE,
+    DARK,
+    GREEN,
+    RED,
+    bars,
+    enlarge,
+    picture,
+    raster,
+    text,
+)
 
 IDS = ("DelayedXOR-v0", "MNIST-v0", "MNISTAutoencoder-v0")
 

@@ -11,8 +11,8 @@ from gymnasium.wrappers import TimeLimit
 from gymnasium.wrappers.vector import NormalizeObservation, RecordEpisodeStatistics
 
 from nodepert.envs import MNIST, ActionError, ConfigError, DelayedXOR, LossEnv, LossVectorEnv
-from nodepert.envs.checks_batch import same
-from nodepert.envs.checks_vector import play
+from nodepert.envs.checks.batch import same
+from nodepert.envs.checks.vector import play
 
 RNG = np.random.default_rng(0)
 ALL_MODES = pytest.mark.parametrize("mode", list(AutoresetMode), ids=lambda mode: mode.name)

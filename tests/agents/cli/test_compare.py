@@ -105,7 +105,7 @@ def test_same_on_ray(run, tmp_path):
     [
         ((), 1, "ENV: expected at least one"),
         (("CartPole-v1", "--agents", "sac"), 1, "can't act in CartPole-v1"),
-        (("CartPole-v1", "--agents", "pppo"), 1, "np:RULE, np:PRESET, ppo"),
+        (("CartPole-v1", "--agents", "pppo"), 1, "np:PRESET:RULE, ppo"),
         (("CartPole-v1", "--agents", "np:magic"), 1, "response"),
         (("CartPoel-v1",), 1, "CartPole"),
         (("MNIST-v0", "CartPole-v1", "--env-kwarg", "discrete=true"), 1, "CartPole-v1"),

@@ -25,7 +25,7 @@ def test_tuned_settings_are_compared(run, tmp_path):
     ("words", "code", "said"),
     [
         (("CartPole-v1", "--agent", "sac"), 1, "can't act in CartPole-v1"),
-        (("CartPole-v1", "--agent", "pppo"), 1, "np:RULE, np:PRESET, ppo"),
+        (("CartPole-v1", "--agent", "pppo"), 1, "np:PRESET:RULE, ppo"),
         (("CartPole-v1", "--agent", "random"), 1, "has no ranges of random"),
         (("CartPoel-v1",), 1, "CartPole"),
         (("DelayedXOR-v0", "--trials", "0"), 1, "--trials 0"),

@@ -36,7 +36,7 @@ def test_names():
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("pppo", "np, all_units, np:RULE, np:PRESET, ppo, a2c"),
+        ("pppo", "np, all_units, np:RULE, np:PRESET, np:PRESET:RULE, ppo, a2c"),
         ("np:magic", "np:RULE with one of .*response.*np:PRESET with one of .*critic.*replay"),
         ("np:", "np:RULE"),
         ("np:fixed:critic", "np:PRESET:RULE"),

@@ -15,7 +15,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from nodepert.agents import ConfigError, LaneError, NodePerturbation
 from nodepert.agents.distributed import make_ray_vec
 from nodepert.envs import ActionError
-from nodepert.envs.checks_vector import by_lane
+from nodepert.envs.checks.vector import by_lane
 
 ray = pytest.importorskip("ray")
 

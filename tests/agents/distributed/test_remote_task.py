@@ -6,7 +6,7 @@ from gymnasium.vector import AutoresetMode
 
 from nodepert.agents.distributed.remote_task import RemoteTask
 from nodepert.envs import MNIST, DelayedXOR, LossVectorEnv
-from nodepert.envs.checks_vector import by_lane
+from nodepert.envs.checks.vector import by_lane
 from nodepert.envs.remote import LossWorker
 
 LANES = 5

@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from stable_baselines3.common.callbacks import BaseCallback
 
 from nodepert.agents import ConfigError, LaneError, NodePerturbation, ProcessVectorEnv
-from nodepert.envs.checks_vector import by_lane
+from nodepert.envs.checks.vector import by_lane
 
 LANES, BROKEN, AT = 4, 2, 3
 ACTIONS = np.zeros((LANES, 2), np.float32)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from nodepert.agents.baselines import BASELINES
+from nodepert.agents.algorithm.baselines import BASELINES
 from nodepert.agents.maths import node_perturbation
 from nodepert.agents.networks import MLP
 

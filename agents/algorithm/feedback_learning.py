@@ -9,11 +9,11 @@ from typing import cast
 import torch
 from torch import Tensor
 
+from nodepert.agents.algorithm.node_noise import NodeNoise
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.feedback import LossRule, ResponseRule, UpdateRule
 from nodepert.agents.maths import gaussian_spread, to_come
 from nodepert.agents.networks import FeedbackLayer, Network, Step
-from nodepert.agents.node_noise import NodeNoise
-from nodepert.agents.window import Window
 
 __all__ = ["learn_from_loss", "learn_from_response", "learn_from_update"]
 

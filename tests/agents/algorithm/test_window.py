@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from nodepert.agents import NodePerturbation, NonFiniteError
+from nodepert.agents.algorithm.window import check_usable
 from nodepert.agents.output_error import OneSidedProbes
-from nodepert.agents.window import check_usable
 
 
 def test_sparse_noise_that_perturbs_no_node_is_no_divergence():

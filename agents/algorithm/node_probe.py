@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nodepert.agents.baselines import Baseline
+from nodepert.agents.algorithm.baselines import Baseline
+from nodepert.agents.algorithm.node_noise import NodeNoise
 from nodepert.agents.networks import Network, restarted
-from nodepert.agents.node_noise import NodeNoise
 from nodepert.agents.output_error import OutputError
 
 __all__ = ["NodeProbe", "node_lanes"]

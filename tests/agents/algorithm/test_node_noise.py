@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from nodepert.agents import Config, ConfigError, NodePerturbation
+from nodepert.agents.algorithm.node_noise import NOISES, Sparse
 from nodepert.agents.maths import node_perturbation, response_feedback_gradient
-from nodepert.agents.node_noise import NOISES, Sparse
 
 KINDS = {name: (cls(stds=(0.5, 2.0)) if cls is not Sparse else cls((0.5, 2.0), 0.2, False))
          for name, cls in NOISES.items()}  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 
 from gymnasium.error import DependencyNotInstalled
 
-from nodepert.envs.drawing import Frame
+from nodepert.envs.rendering.drawing import Frame
 
 __all__ = ["Window"]
 

@@ -2,14 +2,14 @@
 
 import torch
 
-from nodepert.agents.baselines import Antithetic
-from nodepert.agents.feedback_learning import sources_of
+from nodepert.agents.algorithm.baselines import Antithetic
+from nodepert.agents.algorithm.feedback_learning import sources_of
+from nodepert.agents.algorithm.node_noise import Gaussian
+from nodepert.agents.algorithm.node_probe import NodeProbe
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.maths import to_come
 from nodepert.agents.networks import RNN, Call, Step
-from nodepert.agents.node_noise import Gaussian
-from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import PairedProbes
-from nodepert.agents.window import Window
 
 
 def window(started, valid):

@@ -13,7 +13,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 from gymnasium.wrappers import TimeLimit
 from numpy.typing import NDArray
 
-from nodepert.envs.checks_batch import Make, require, same
+from nodepert.envs.checks.batch import Make, require, same
 from nodepert.envs.observations import arrays_of
 from nodepert.envs.vector import LossVectorEnv
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nodepert.agents.algorithm.feedback_learning import learn_from_response, learn_from_update
+from nodepert.agents.algorithm.node_noise import NodeNoise
 from nodepert.agents.feedback import FeedbackRule, LossRule, ResponseRule, UpdateRule
-from nodepert.agents.feedback_learning import learn_from_response, learn_from_update
 from nodepert.agents.networks import Network, Step
-from nodepert.agents.node_noise import NodeNoise
 
 __all__ = ["Cadence", "Descent"]
 

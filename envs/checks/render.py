@@ -9,8 +9,8 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
 
 from nodepert.envs.base import LossEnv
-from nodepert.envs.checks_batch import Make, require, same
-from nodepert.envs.checks_vector import TIME_LIMIT, actions_of
+from nodepert.envs.checks.batch import Make, require, same
+from nodepert.envs.checks.vector import TIME_LIMIT, actions_of
 from nodepert.envs.vector import LossVectorEnv
 
 __all__ = ["check_frames"]

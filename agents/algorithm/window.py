@@ -11,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nodepert.agents.algorithm.node_probe import NodeProbe
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.lanes.actions import ActionMap
 from nodepert.agents.lanes.rollout import PairedLanes, Played
 from nodepert.agents.networks import Network, Step
-from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import OutputError, ProbeError
 
 __all__ = ["Situation", "Window", "collect"]

@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.utils.env_checker import check_env
 
 from nodepert.envs.base import LossEnv
-from nodepert.envs.checks_batch import Make, require, same
+from nodepert.envs.checks.batch import Make, require, same
 from nodepert.envs.errors import ContractError
 from nodepert.envs.observations import arrays_of
 

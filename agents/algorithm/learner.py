@@ -1,7 +1,7 @@
 """The algorithm with probes: from a window of losses to new forward and feedback weights.
 
 ê[last] from the losses of probes       (nodepert.agents.output_error)
-ẽ, W and B from ê                       (nodepert.agents.descent)
+ẽ, W and B from ê                       (nodepert.agents.algorithm.descent)
 B[i] from what node noise did to the loss, for rules that learn from it
 """
 
@@ -12,15 +12,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from nodepert.agents.algorithm.descent import Descent
+from nodepert.agents.algorithm.feedback_learning import learn_from_loss
+from nodepert.agents.algorithm.node_probe import NodeProbe
+from nodepert.agents.algorithm.window import Window
 from nodepert.agents.config import Residual
-from nodepert.agents.descent import Descent
 from nodepert.agents.errors import ConfigError
-from nodepert.agents.feedback_learning import learn_from_loss
 from nodepert.agents.networks import predictions
-from nodepert.agents.node_probe import NodeProbe
 from nodepert.agents.output_error import ErrorModel, OutputError, ProbeError
 from nodepert.agents.replay import Replay
-from nodepert.agents.window import Window
 
 __all__ = ["Learner"]
 

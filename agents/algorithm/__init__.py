@@ -1,0 +1,1 @@
+"""The algorithm with probes: from a window of losses to new weights, in the paper's equations."""

@@ -1,0 +1,1 @@
+"""What a training run keeps besides what it learns: logs, returns, what is due, divergence."""
