@@ -18,7 +18,6 @@ from stable_baselines3.common.type_aliases import MaybeCallback
 from stable_baselines3.common.utils import get_system_info, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, unwrap_vec_normalize
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.bookkeeping.episodes import Episodes
 from nodepert.agents.bookkeeping.logs import Logs
 from nodepert.agents.config import Config, Credit, learning_rate_schedule, with_changes
@@ -42,6 +41,7 @@ from nodepert.agents.lanes.observations import check_readable
 from nodepert.agents.lanes.pairing import can_be_paired
 from nodepert.agents.lanes.resting import RestingLane
 from nodepert.agents.lanes.rollout import PairedLanes, Played
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.lanes.vec_env import SB3VecEnv
 from nodepert.agents.methods import METHODS, Method, Probing
 from nodepert.agents.policies import CnnPolicy, FeedbackPolicy, MlpPolicy, RnnPolicy

@@ -15,27 +15,11 @@ from nodepert.agents.algorithm.node_probe import NodeProbe
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.lanes.actions import ActionMap
 from nodepert.agents.lanes.rollout import PairedLanes, Played
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.networks import Network, Step
 from nodepert.agents.output_error import OutputError, ProbeError
 
-__all__ = ["Situation", "Window", "collect"]
-
-
-@dataclass
-class Situation:
-    """Where the run stands between two steps."""
-
-    observation: Any  # of each context, an array, packed, or a tensor, [N, ...]
-    state: Tensor | None  # recurrent state, [N, n]
-    started: Tensor  # whether the observation is the first of its episode, [N]
-    critic_state: Tensor | None = None  # of a recurrent critic, [N, n]
-    discounted: Tensor | None = None  # rewards of the episode so far, [N]; to scale them
-
-    def advance(self, played: Played, state: Tensor | None) -> None:
-        """Goes on from a step, which left the network in a state."""
-        self.observation = played.observation
-        self.started = torch.as_tensor(played.ended | ~played.valid, device=self.started.device)
-        self.state = None if state is None else state.detach()
+__all__ = ["Window", "collect"]
 
 
 @dataclass

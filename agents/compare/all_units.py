@@ -10,11 +10,11 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_optimizer
 from nodepert.agents.lanes.handover import EnvLike
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.maths import gaussian_probes, node_perturbation, to_come
 from nodepert.agents.methods import Method
 from nodepert.agents.methods.base import OnStep, check_finite

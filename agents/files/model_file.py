@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config, with_changes
 from nodepert.agents.errors import ConfigError, FileFormatError, NodepertError
 from nodepert.agents.files.saving import FilePath, read_archive, space_to_json
@@ -24,6 +23,7 @@ from nodepert.agents.files.tensors import (
     without_prefix,
 )
 from nodepert.agents.lanes.observations import as_bytes, from_bytes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.lanes.states import get_state, set_state
 from nodepert.agents.policies import FeedbackPolicy
 from nodepert.agents.policies.features import extractor_name

@@ -8,9 +8,9 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.errors import FileFormatError
 from nodepert.agents.files.tensors import without_prefix
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.policies.features import EXTRACTORS
 
 if TYPE_CHECKING:

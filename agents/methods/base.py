@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import NonFiniteError
 from nodepert.agents.lanes.rollout import PairedLanes, Played
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.policies import FeedbackPolicy
 
 __all__ = ["INITIAL_OUTPUT_GAIN", "Method", "OnStep", "check_finite"]

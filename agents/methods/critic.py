@@ -15,11 +15,11 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.methods.action_gradients import (
     gradient_at_input,
     policy_error,

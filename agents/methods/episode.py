@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError, PairingError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.resting import one_episode_each
 from nodepert.agents.lanes.rollout import PairedLanes, Played
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration
 from nodepert.agents.methods.held_noise import both_signs, minimum_norm_errors, output_gradient

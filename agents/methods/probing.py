@@ -7,10 +7,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nodepert.agents.algorithm.window import Situation, Window, collect
+from nodepert.agents.algorithm.window import Window, collect
 from nodepert.agents.config import Config
 from nodepert.agents.factory import make_learner
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.methods.base import Method, OnStep
 from nodepert.agents.metrics import alignment
 from nodepert.agents.policies import FeedbackPolicy

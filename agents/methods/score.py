@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.methods.advantages import clipped_surrogate, generalised_advantages
 from nodepert.agents.methods.base import INITIAL_OUTPUT_GAIN, Method, OnStep, check_finite
 from nodepert.agents.methods.exploration import Exploration

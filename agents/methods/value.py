@@ -15,11 +15,11 @@ import torch
 from gymnasium.spaces import Discrete
 from torch import Tensor, nn
 
-from nodepert.agents.algorithm.window import Situation
 from nodepert.agents.config import Config
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.factory import make_descent
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.methods.action_values import one_step_returns, softmax_choice, value_error
 from nodepert.agents.methods.base import Method, OnStep, check_finite
 from nodepert.agents.methods.replay_buffer import ReplayBuffer, Transitions, VectorStep

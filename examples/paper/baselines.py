@@ -26,8 +26,9 @@ from nodepert.agents import NodePerturbation
 from nodepert.agents.algorithm.baselines import BASELINES
 from nodepert.agents.algorithm.node_noise import Gaussian
 from nodepert.agents.algorithm.node_probe import NodeProbe, node_lanes
-from nodepert.agents.algorithm.window import Situation, Window, collect
+from nodepert.agents.algorithm.window import Window, collect
 from nodepert.agents.lanes.rollout import PairedLanes
+from nodepert.agents.lanes.situation import Situation
 from nodepert.agents.maths import node_perturbation
 from nodepert.agents.metrics import weight_alignment
 from nodepert.agents.output_error import GivenGradient
