@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, TypeVar
@@ -326,6 +327,12 @@ class NodePerturbation(BaseAlgorithm):
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
+        if self.method.starts_after >= total_timesteps:
+            warnings.warn(
+                f"learning_starts={self.method.starts_after}: nothing is learned in a run that "
+                f"ends after {total_timesteps} env steps; expected fewer",
+                stacklevel=2,
+            )
         if log_interval == -1:
             log_interval = self.method.default_log_interval
         callback.on_training_start(locals(), globals())

@@ -51,17 +51,17 @@ def presets() -> dict[str, dict[str, Preset]]:
 
 
 def preset_for(env_id: str, name: str = "default") -> Preset:
-    """The preset of an environment; a general one where it has none.
+    """The preset of an environment; a general one where it has none of that name.
 
     Args:
         env_id: Such as ``"MNIST-v0"``, with or without a module before it.
         name: Which of its presets.
 
     Raises:
-        ConfigError: It has no preset of that name.
+        ConfigError: There is none of that name, either.
     """
     table = presets()
-    of_env = table.get(env_id.split(":")[-1], table["default"])
+    of_env = {**table["default"], **table.get(env_id.split(":")[-1], {})}
     if name not in of_env:
         raise ConfigError(f"preset={name!r}: {env_id} has {', '.join(of_env)}")
     return of_env[name]

@@ -17,6 +17,11 @@ PAGES = sorted(DOCS.rglob("*.md"))
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+ELSEWHERE = [
+    page
+    for folder in (ROOT, ROOT / "agents", ROOT / "envs", ROOT / "examples")
+    for page in sorted(folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
+]
 SNIPPETS = [(page.name, code) for page in PAGES for code in PYTHON.findall(page.read_text("utf-8"))]
 
 
@@ -51,6 +56,13 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert found.is_file(), f"{page.name}: {target}"
         if anchor:
             assert anchor in anchors(found), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", ELSEWHERE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_of_other_pages_lead_somewhere(page: Path) -> None:
+    for target in LINK.findall(page.read_text("utf-8")):
+        if not target.startswith("https://"):
+            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize(("page", "code"), SNIPPETS)

@@ -46,7 +46,8 @@ class CompareArguments(ExecutorArguments):
         ),
     ] = DEFAULT_AGENTS
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Env steps of each run, every probe counted. Default: those of the environment's preset."""
+    """Env steps of each run, every probe counted. Default: those of the preset of the first agent,
+    or of the environment where that is no np."""
     seeds: int = 5
     """Runs of each agent on each environment, with seeds 0, 1, and so on."""
     out: Annotated[pathlib.Path | None, tyro.conf.arg(metavar="FOLDER")] = None

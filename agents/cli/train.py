@@ -218,10 +218,11 @@ def next_steps(folder: RunFolder, arguments: TrainArguments) -> list[str]:
     own = ["--env", env] if ":" in env else []
     kwargs = [word for pair in arguments.env_kwarg for word in ("--env-kwarg", pair)]
     steps = ["--steps", str(arguments.steps)]
+    agent = "np" if arguments.preset == "default" else f"np:{arguments.preset}"
     return [
         "next:",
         f"  {shlex.join(['nodepert', 'evaluate', model, *own])}",
-        f"  {shlex.join(['nodepert', 'compare', env, '--agents', 'np', 'ppo', *steps, *kwargs])}",
+        f"  {shlex.join(['nodepert', 'compare', env, '--agents', agent, 'ppo', *steps, *kwargs])}",
         "  python: from nodepert.agents import NodePerturbation; "
         f"model = NodePerturbation.load({model!r})",
     ]

@@ -40,7 +40,7 @@ class TuneArguments(ExecutorArguments):
     trials: int = 20
     """Of which each has its own hyperparameters; pruned and failed ones count."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
-    """Env steps of each run, every probe counted. Default: those of the environment's preset."""
+    """Env steps of each run, every probe counted. Default: those of the agent's preset."""
     seeds: int = 1
     """Runs of a trial, one after another; its score is their mean."""
     score: Literal["final", "area"] = "final"

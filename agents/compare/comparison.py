@@ -11,11 +11,10 @@ import gymnasium as gym
 from nodepert.agents.compare.hyperparameters import Table, packaged
 from nodepert.agents.compare.models import check_settings, settings_for
 from nodepert.agents.compare.records import Folder
-from nodepert.agents.compare.rivals import check_actions, check_agent
+from nodepert.agents.compare.rivals import check_actions, check_agent, own_preset
 from nodepert.agents.compare.run import Record, Run, carry_out
 from nodepert.agents.errors import ConfigError
 from nodepert.agents.executors import Executor
-from nodepert.agents.presets import preset_with
 
 __all__ = ["DEFAULT_AGENTS", "QUICK", "Plan", "compare", "plan_runs"]
 
@@ -38,7 +37,7 @@ class Plan:
 
     agents: Sequence[str] = DEFAULT_AGENTS
     steps: int | None = None
-    """Env steps of each run; None for those of the environment's preset."""
+    """Env steps of each run; None for those of the first agent's preset."""
     seeds: int = 5
     evaluations: int = 20
     minutes: float = 30.0
@@ -62,7 +61,7 @@ class Plan:
 
     def steps_on(self, env_id: str, env_kwargs: dict[str, Any]) -> int:
         """Env steps of a run."""
-        steps = self.steps or preset_with(env_id, env_kwargs).steps
+        steps = self.steps or own_preset(self.agents[0], env_id, env_kwargs).steps
         return max(steps // QUICK, 1) if self.quick else steps
 
 

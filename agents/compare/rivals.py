@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,10 +97,18 @@ def own_preset(agent: str, env_id: str, env_kwargs: dict[str, Any]) -> Preset:
     """Where the hyperparameters of our agent begin, under any of its names.
 
     Raises:
-        ConfigError: The environment has no preset of that name.
+        ConfigError: The environment has no preset of that name, or was made otherwise than that
+            preset asks for.
     """
     name = preset_of(agent)
-    return preset_for(env_id, name) if name else preset_with(env_id, env_kwargs)
+    if name is None:
+        return preset_with(env_id, env_kwargs)
+    preset = preset_for(env_id, name)
+    missing = [key for key in preset.env_kwargs if env_kwargs.get(key) != preset.env_kwargs[key]]
+    if missing:
+        asked = " ".join(f"--env-kwarg {k}={json.dumps(preset.env_kwargs[k])}" for k in missing)
+        raise ConfigError(f"preset={name!r}: is for {env_id} made otherwise; expected {asked}")
+    return preset
 
 
 def preset_names() -> list[str]:

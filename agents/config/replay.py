@@ -15,7 +15,8 @@ class ReplayFields:
 
     replays: int = 0
     """R, minibatches of stored probes that follow each fresh one; each probe is learned from R
-    times more, on average. 0: none. Of a recurrent policy, whole windows are stored."""
+    times more, on average, those of a run's start more often. 0: none. Of a recurrent policy, whole
+    windows are stored."""
 
     def check_replays(self) -> None:
         """Raises ConfigError where a field is not valid."""

@@ -16,8 +16,9 @@ class ValueFields:
 
     buffer_size: int = 50_000
     """Env steps that can be learned from again; with replays of probes, windows of a context."""
-    gradient_steps: int = 1
-    """Minibatches an update. In value mode the first has what was just played."""
+    gradient_steps: int | None = None
+    """Minibatches an update. Default: in critic mode one for each env step, in value mode one for
+    each step of all lanes together. In value mode the first has what was just played."""
     target_update_interval: int = 10_000
     """In value mode, env steps from one copy of the network into the target network to the next."""
     temperature: float = 0.1

@@ -45,6 +45,8 @@ class Method(ABC, Generic[Batch]):
     """Of the initial weights, where ``policy_kwargs`` says nothing; None: the network's own."""
     default_log_interval: ClassVar[int]
     """Updates from one log to the next."""
+    starts_after: int = 0
+    """Env steps before the first that is learned from."""
     n_steps: int
     """Vector steps from one update to the next, at most."""
     optimizers: dict[str, torch.optim.Optimizer]

@@ -81,6 +81,7 @@ class Critic(Method[list[VectorStep]]):
             )
         self.config, self.policy, self.generator = config, policy, generator
         self.n_steps = config.n_steps or policy.default_n_steps
+        self.starts_after = config.learning_starts
         self.std = DEFAULT_STD if config.exploration_std is None else config.exploration_std
         # Actions start in the middle of their range.
         policy.network.layers[-1].weight.data.mul_(INITIAL_OUTPUT_GAIN)
@@ -161,7 +162,8 @@ class Critic(Method[list[VectorStep]]):
         if self.buffer.held < self.config.learning_starts:
             return logged
         missed = 0.0
-        for i in range(self.config.gradient_steps):
+        minibatches = self.config.gradient_steps or sum(len(step.valid) for step in batch)
+        for i in range(minibatches):
             drawn = self.buffer.draw(self.config.batch_size, self.generator)
             part = self.buffer.rows(drawn)
             x, valid = self.policy.to_input(part.observations), part.valid.to(self.generator.device)
@@ -169,10 +171,10 @@ class Critic(Method[list[VectorStep]]):
             if not count:
                 continue
             missed += self._step_critics(x, part, valid, count, update)
-            if (update * self.config.gradient_steps + i) % self.config.policy_delay == 0:
+            if (update * minibatches + i) % self.config.policy_delay == 0:
                 self._step_actor(x, valid, count, update)
                 self._follow()
-        logged["train/value_loss"] = missed / self.config.gradient_steps
+        logged["train/value_loss"] = missed / minibatches
         return logged
 
     def _step_critics(

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nodepert.agents.lanes.pixels import from_bytes, to_bytes
 from nodepert.agents.lanes.rollout import PairedLanes, Played
 
 __all__ = ["ReplayBuffer", "Transitions", "VectorStep"]
@@ -57,6 +58,8 @@ class Transitions:
 class ReplayBuffer(nn.Module):
     """A ring of vector steps that holds every observation once, in the type of its space.
 
+    Those that are whole 255ths, such as pixels, are held in a byte each for as long as all are.
+
     Stable-Baselines3's draws from numpy's global generator, and holds observations twice or
     mistakes the observation after a time limit. Here a slot is one step of all lanes; the next slot
     has the observation that it led to. The slot being filled next has that of the newest step, and
@@ -81,6 +84,7 @@ class ReplayBuffer(nn.Module):
         self.position = 0  # the slot to be filled next
         self.count = 0  # of filled slots before it
         self.lanes = 0
+        self.packs = False  # whether observations are held as bytes
 
     @property
     def slots(self) -> int:
@@ -90,8 +94,8 @@ class ReplayBuffer(nn.Module):
     def add(self, step: VectorStep) -> Tensor:
         """Fills a slot, over the oldest one where all are filled; returns its rows, shape (N,)."""
         if self.lanes != len(step.valid):
-            self._allocate(torch.from_numpy(step.observations), step.actions)
-        observations = torch.from_numpy(step.observations)
+            self._start(torch.from_numpy(step.observations), step.actions)
+        observations, following = self._packed(step.observations, step.following)
         if self.count and self._still_needed(observations):
             self._advance()
         self.observations[self.position] = observations
@@ -99,7 +103,7 @@ class ReplayBuffer(nn.Module):
             getattr(self, name)[self.position] = getattr(step, name)
         filled = self.position
         self._advance()
-        self.observations[self.position] = torch.from_numpy(step.following)
+        self.observations[self.position] = following
         self.valid[self.position] = False
         return filled * self.lanes + torch.arange(self.lanes)
 
@@ -118,13 +122,18 @@ class ReplayBuffer(nn.Module):
 
     def rows(self, rows: Tensor) -> Transitions:
         """The transitions in these rows."""
-        columns = {name: self._column(name).index_select(0, rows) for name in COLUMNS}
-        return Transitions(rows, observations=columns.pop("observations").numpy(), **columns)
+        columns = {name: self._column(name).index_select(0, rows) for name in COLUMNS[1:]}
+        return Transitions(rows, observations=self._observed(rows), **columns)
 
     def following(self, rows: Tensor) -> NDArray[Any]:
         """What the actions of these rows led to, shape (R, ...); of no meaning where terminated."""
         next_rows = (rows + self.lanes) % (self.slots * self.lanes)
-        return self._column("observations").index_select(0, next_rows).numpy()
+        return self._observed(next_rows)
+
+    def _observed(self, rows: Tensor) -> NDArray[Any]:
+        """The observations in these rows, in the type of their space."""
+        held = self._column("observations").index_select(0, rows)
+        return (from_bytes(held, torch.float32) if self.packs else held).numpy()
 
     def _column(self, name: str) -> Tensor:
         """One of :data:`COLUMNS`, row by row."""
@@ -140,9 +149,29 @@ class ReplayBuffer(nn.Module):
         differs = (self.observations[self.position] != observations).view(self.lanes, -1).any(1)
         return bool((differs & bootstraps).any())
 
+    def _packed(self, *observations: NDArray[Any]) -> list[Tensor]:
+        """These in the type that is held, which changes where bytes can't hold them."""
+        shown = [torch.from_numpy(one) for one in observations]
+        if not self.packs:
+            return shown
+        packed = [one for values in shown if (one := to_bytes(values)) is not None]
+        if len(packed) == len(shown):
+            return packed
+        self.packs = False
+        filled, held = min(self.count + 1, self.slots), self.observations
+        self.observations = torch.empty(held.shape, dtype=torch.float32)
+        self.observations[:filled] = from_bytes(held[:filled], torch.float32)
+        return shown
+
     def _advance(self) -> None:
         self.position = (self.position + 1) % self.slots
         self.count = min(self.count + 1, self.slots - 1)
+
+    def _start(self, observations: Tensor, actions: Tensor) -> None:
+        """Starts anew, empty, with room for the like of these."""
+        packed = to_bytes(observations) if observations.dtype == torch.float32 else None
+        self.packs = packed is not None
+        self._allocate(observations if packed is None else packed, actions)
 
     def _allocate(self, observations: Tensor, actions: Tensor) -> None:
         """Starts anew, empty. Memory is taken up as slots are filled."""
@@ -162,7 +191,9 @@ class ReplayBuffer(nn.Module):
         filled = min(self.count + 1, self.slots)
         for name in COLUMNS:
             destination[prefix + name] = getattr(self, name)[:filled]
-        destination[prefix + "place"] = torch.tensor([self.position, self.count, self.slots])
+        destination[prefix + "place"] = torch.tensor(
+            [self.position, self.count, self.slots, self.packs]
+        )
 
     def _load_from_state_dict(
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool,
@@ -178,9 +209,12 @@ class ReplayBuffer(nn.Module):
 
     def _fill(self, saved: dict[str, Tensor]) -> None:
         """Takes over what was saved; a buffer of another size starts empty."""
-        position, count, slots = saved.pop("place").tolist()
+        position, count, slots, *packs = saved.pop("place").tolist()
         if any(values.shape[:2] != saved["rewards"].shape for values in saved.values()):
             raise ValueError("parts of different shapes")
+        self.packs = packs == [1]  # files of earlier versions say nothing, and pack nothing
+        if self.packs and saved["observations"].dtype != torch.uint8:
+            raise ValueError(f"observations {saved['observations'].dtype}, expected bytes")
         self._allocate(saved["observations"][0], saved["actions"][0])
         if slots != self.slots:
             return

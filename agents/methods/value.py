@@ -113,7 +113,7 @@ class Value(Method[list[VectorStep]]):
         played = torch.cat([self.buffer.add(step) for step in batch])
         size = self.config.batch_size
         missed = []
-        for i in range(self.config.gradient_steps):
+        for i in range(self.config.gradient_steps or len(batch)):
             drawn = self.buffer.draw(size if i else max(size - len(played), 0), self.generator)
             rows = drawn if i else torch.cat([played, drawn])
             missed.append(self._step(self.buffer.rows(rows), update))

@@ -8,18 +8,9 @@ import heapq
 import torch
 from torch import Tensor
 
+from nodepert.agents.lanes.pixels import from_bytes, to_bytes
+
 __all__ = ["ContextStore"]
-
-
-def as_bytes(inputs: Tensor) -> Tensor | None:
-    """Numbers k/255 as k, in bytes; None where some are none such."""
-    whole = inputs.detach().mul(255).round_().clamp_(0, 255)
-    return whole.to(torch.uint8) if torch.equal(whole / 255, inputs) else None
-
-
-def from_bytes(packed: Tensor) -> Tensor:
-    """The numbers that :func:`as_bytes` was given."""
-    return packed.to(torch.get_default_dtype()) / 255
 
 
 class ContextStore:
@@ -103,7 +94,7 @@ class ContextStore:
     def _packed(self, inputs: Tensor) -> Tensor:
         """The inputs in the type that is held, which changes where it can't hold these."""
         inputs = inputs.detach().cpu()
-        packed = as_bytes(inputs)
+        packed = to_bytes(inputs)
         if self.windows is None:
             self._allocate(inputs if packed is None else packed)
         assert self.windows is not None

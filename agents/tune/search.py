@@ -34,7 +34,7 @@ class Search:
     space: Space
     trials: int
     steps: int | None
-    """Env steps of each run; None for those of the environment's preset."""
+    """Env steps of each run; None for those of the agent's preset."""
     seeds: int
     """Runs of a trial, one after another."""
     evaluations: int

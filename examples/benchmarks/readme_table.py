@@ -199,8 +199,11 @@ def contests() -> Iterable[Row]:
 
     def critics(title: str, folder: str) -> Row:
         played = partial(compared, f"comparisons/{folder}")
-        others = (played("sac", "SAC"), played("td3", "TD3"), played("np", "ours by score"))
-        return title, played("np:critic"), None, others
+        others = (
+            played("sac", "SAC"), played("td3", "TD3"), played("np", "ours by score"),
+            played("np:critic:backprop", "by backprop"),
+        )  # fmt: skip
+        return title, played("np:critic"), played("np:critic:fixed"), others
 
     yield three("CartPole-v1", "cartpole", target=475)
     yield three("Pendulum-v1", "pendulum")

@@ -52,6 +52,8 @@ def test_plan(envs):
     ]
     assert {run.env: run.steps for run in runs}[XOR] == 320_000  # the preset's
     assert {(run.evaluations, run.minutes, run.split) for run in runs} == {(7, 3, "validation")}
+    replayed = plan_runs({XOR: gym.make(XOR)}, Plan(("np:replay", "ppo")), {})
+    assert {run.steps for run in replayed} == {20_000}, "the first agent's preset says"
     assert runs[1].hyperparameters["n_steps"] == 32  # rl_zoo3's
 
 

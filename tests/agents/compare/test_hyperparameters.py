@@ -185,5 +185,8 @@ def test_an_agent_can_be_another_preset():
     fixed = settings_for("np:replay:fixed", "MNIST-v0", [over])
     assert (fixed["replays"], fixed["rule"]) == (5, "fixed")
     assert settings_for("np:critic", "Pendulum-v1", [over])["credit"] == "critic"
-    with pytest.raises(ConfigError, match="preset='critic': CartPole-v1 has default"):
-        settings_for("np:critic", "CartPole-v1", [])
+    with pytest.raises(ConfigError, match="preset='cnn': CartPole-v1 has default, critic"):
+        settings_for("np:cnn", "CartPole-v1", [])
+    with pytest.raises(ConfigError, match=r"preset='discrete'.*expected --env-kwarg discrete=true"):
+        settings_for("np:discrete", "MNIST-v0", [])
+    assert settings_for("np:discrete", "MNIST-v0", [], {"discrete": True})["credit"] == "value"

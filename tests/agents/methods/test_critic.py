@@ -211,7 +211,8 @@ def test_learns_to_come_to_rest(rule):
 @pytest.mark.parametrize("terminates", [False, True])
 def test_a_time_limit_does_not_end_the_task(terminates):
     env = SyncVectorEnv([lambda: Endless(terminates)] * 4)
-    settings = {"gamma": 0.8, "tau": 0.05, "learning_rate": 3e-3, "policy_delay": 1}
+    settings = {"gamma": 0.8, "tau": 0.05, "learning_rate": 3e-3, "policy_delay": 1,
+                "gradient_steps": 1}  # fmt: skip
     method = NodePerturbation("MlpPolicy", env, **SMALL, **settings).learn(2_000).method
     # One observation stands for all three steps; the task goes on after each, or after 2 of 3.
     expected = 1 / (1 - 0.8 * (2 / 3 if terminates else 1))
@@ -239,6 +240,25 @@ def test_networks_start_as_small_as_torchs_unless_told_otherwise():
         for network in (model.policy.network, model.method.critic_descents[1].network):
             std = network.layers[1].weight.std().item()
             assert std == pytest.approx(gain / 20, rel=0.02)
+
+
+def test_as_many_minibatches_as_env_steps_unless_told_otherwise():
+    counted = []
+    for options in ({}, {"gradient_steps": 3}):
+        model = NodePerturbation("MlpPolicy", Glide, **SMALL, **options)
+        method = model.method
+        step, calls = method._step_critics, []
+        method._step_critics = lambda *args, step=step, calls=calls: calls.append(1) or step(*args)
+        model.learn(400)
+        counted.append(len(calls))
+    assert counted[0] > 250, "from learning_starts on"
+    assert counted[0] / 4 == counted[1] / 3
+
+
+def test_a_run_too_short_to_learn_says_so():
+    model = NodePerturbation("MlpPolicy", Glide, **SMALL, learning_starts=400)
+    with pytest.warns(UserWarning, match="learning_starts=400: .*ends after 300 env steps"):
+        model.learn(300)
 
 
 def test_starts_with_uniform_actions_and_learns_nothing_from_them_yet(same_weights):

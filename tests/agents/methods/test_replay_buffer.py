@@ -116,6 +116,37 @@ def test_state_is_what_is_filled_and_goes_on_alike(steps):
         assert np.array_equal(np.asarray(ours), np.asarray(theirs)), name
 
 
+def pixels(step):
+    """Two lanes' images, and what followed; the sixth is no image."""
+    shown = np.arange(step, step + 16, dtype=np.float32).reshape(2, 8) / np.float32(255)
+    return shown + np.float32(0.001) if step == 6 else shown
+
+
+@pytest.mark.parametrize(("steps", "held"), [(5, torch.uint8), (9, torch.float32)])
+def test_pixels_are_held_in_a_byte_each_for_as_long_as_all_are(steps, held):
+    buffer, over = ReplayBuffer(100), torch.zeros(2, dtype=torch.bool)
+    for step in range(steps):
+        buffer.add(
+            VectorStep(
+                pixels(step), torch.zeros(2, dtype=torch.int64), torch.zeros(2), over, ~over,
+                pixels(step + 1),
+            )
+        )  # fmt: skip
+    assert buffer.observations.dtype == held
+    copy = ReplayBuffer(100)
+    copy.load_state_dict(buffer.state_dict())
+    for one in (buffer, copy):
+        rows = torch.arange(2 * steps)
+        for found, first in ((one.rows(rows).observations, 0), (one.following(rows), 1)):
+            assert found.dtype == np.float32
+            expected = [pixels(step) for step in range(first, first + steps)]
+            assert np.array_equal(found, np.concatenate(expected))
+    if held == torch.float32:
+        wrong = {**buffer.state_dict(), "place": torch.tensor([steps, steps, 51, 1])}
+        with pytest.raises(RuntimeError, match="expected bytes"):
+            copy.load_state_dict(wrong)
+
+
 def test_a_buffer_of_another_size_starts_empty():
     buffer, lanes = ReplayBuffer(16), lanes_of(AutoresetMode.SAME_STEP)
     play(buffer, lanes, lanes.reset([0, 1]), 30)
