@@ -1,6 +1,6 @@
 """Kills training at random moments, resumes it, and compares the end with an undisturbed run.
 
-    python examples/benchmarks/kill_and_resume.py [--kills 50] [--env DelayedXOR-v0] [--out DIR]
+    python examples/benchmarks/kill_and_resume.py [--kills 50] [--env ENV[/PRESET]] [--out DIR]
         [--quick] [-- flags of nodepert train]
 
 `nodepert train` runs in a process that is killed (SIGKILL) after a random time on the CPU, up to
@@ -36,6 +36,13 @@ from nodepert.agents.cli import main as nodepert
 FLAGS = {
     "DelayedXOR-v0": ("--steps", "20000", "--checkpoint-every", "1000", "--evaluations", "6"),
     "CartPole-v1": ("--steps", "10000", "--checkpoint-every", "1000", "--evaluations", "2"),
+    "DelayedXOR-v0/replay": (
+        *("--steps", "4000", "--checkpoint-every", "400", "--evaluations", "4"),
+    ),
+    "Pendulum-v1/critic": (
+        *("--steps", "1500", "--checkpoint-every", "200", "--evaluations", "2"),
+        *("--learning-starts", "300"),
+    ),
 }
 QUICK_FLAGS = (
     *("--steps", "2400", "--checkpoint-every", "400", "--evaluations", "2", "--batch-size", "4"),
@@ -96,7 +103,9 @@ def command(env: str, flags: tuple[str, ...], folder: pathlib.Path) -> list[str]
     """Starts a run, or goes on with it."""
     if (folder / "checkpoints/run.json").exists():
         return ["train", "--resume", folder.name]
-    return ["train", env, *flags, "--out", folder.name, "--overwrite"]
+    env, _, preset = env.partition("/")
+    named = ("--preset", preset) if preset else ()
+    return ["train", env, *named, *flags, "--out", folder.name, "--overwrite"]
 
 
 def kill_until_done(
@@ -153,7 +162,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--env", default="DelayedXOR-v0")
+    parser.add_argument("--env", default="DelayedXOR-v0", help="or ENV/PRESET, as in presets.yml")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/kill_and_resume"))
     parser.add_argument("--quick", action="store_true", help="two kills of a tiny run")
@@ -165,7 +174,7 @@ def main() -> None:
     default = QUICK_FLAGS if arguments.quick else FLAGS.get(arguments.env, ())
     kills = measure(arguments.env, tuple(arguments.flags) or default, count)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    path = arguments.out / f"kill_and_resume_{arguments.env}.csv"
+    path = arguments.out / f"kill_and_resume_{arguments.env.replace('/', '_')}.csv"
     with path.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(kills[0])), lineterminator="\n")
         writer.writeheader()
