@@ -61,7 +61,8 @@ def preset_for(env_id: str, name: str = "default") -> Preset:
         ConfigError: There is none of that name, either.
     """
     table = presets()
-    of_env = {**table["default"], **table.get(env_id.split(":")[-1], {})}
+    own = table.get(env_id.split(":")[-1], {})
+    of_env = own | table["default"] | own  # its own come first, and win
     if name not in of_env:
         raise ConfigError(f"preset={name!r}: {env_id} has {', '.join(of_env)}")
     return of_env[name]

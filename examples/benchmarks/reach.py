@@ -49,6 +49,7 @@ MNIST = (
     *(Setting(rate, 0.3) for rate in (5e-4, 1e-3, 1.5e-3)),
 )
 REPLAYED = tuple(one for one in MNIST if 5e-4 <= one.learning_rate <= 1.5e-3)
+REPLAYED_MORE_OR_LESS = tuple(one for one in REPLAYED if one.weight_decay)
 CNN = tuple(Setting(rate, decay) for decay in (0.0, 0.3) for rate in (1e-3, 2e-3))
 PAPER = tuple(map(Setting, (2e-3, 4e-3, 8e-3)))
 AUTOENCODER = tuple(map(Setting, (1.5e-3, 3e-3, 6e-3)))
@@ -70,6 +71,8 @@ class Variant:
     """That --search tries."""
     target: str = ""
     """What the median should reach, for the table."""
+    reported: bool = True
+    """False for what --search tries and leaves."""
 
 
 PAIRED = {"credit": "paired", "probe_std": 0.1}
@@ -104,13 +107,18 @@ def variants() -> Iterator[Variant]:
     yield Variant("mnist", "one-point, B every 4 updates", "MNIST-v0", "default", cheaper,
                   (1_200_000,), MNIST)  # fmt: skip
 
-    def replayed(count: int, budgets: tuple[int, ...], target: str) -> Variant:
+    def replayed(
+        count: int, budgets: tuple[int, ...], target: str = "",
+        settings: tuple[Setting, ...] = REPLAYED, reported: bool = True,
+    ) -> Variant:  # fmt: skip
         changes = {**ONE_POINT, "buffer_size": 300_000, "replays": count}
         return Variant("mnist-replayed", f"one-point, {count} replays", "MNIST-v0", "default",
-                       changes, budgets, REPLAYED, target)  # fmt: skip
+                       changes, budgets, settings, target, reported)  # fmt: skip
 
     yield replayed(9, (100_000, 200_000, 400_000), "≤ 3.2 / 2.3 / 2.0 %")
     yield replayed(2, (1_200_000,), "≤ 1.7 %")
+    for count in (4, 19):  # 9 is between them, on the validation split too
+        yield replayed(count, (200_000,), settings=REPLAYED_MORE_OR_LESS, reported=False)
 
     yield Variant("mnist-cnn", "one-point", "MNIST-v0", "cnn", ONE_POINT, (1_200_000,), CNN,
                   "≤ 1.0 %")  # fmt: skip
@@ -216,6 +224,7 @@ def planned(arguments: argparse.Namespace) -> list[Run]:
     return [
         Run(variant.task, variant.name, steps, *astuple(setting), seed)
         for variant in variants()
+        if arguments.search or variant.reported
         for steps in variant.budgets
         for setting in (variant.settings if arguments.search else (setting_of(variant, steps),))
         for seed in arguments.seeds
