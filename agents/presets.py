@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,6 +29,11 @@ class Preset:
     """Env steps, every probe counted."""
     env_kwargs: dict[str, Any] = field(default_factory=dict)
     """Arguments of the environment that it is for."""
+
+    @property
+    def env_pairs(self) -> tuple[str, ...]:
+        """These arguments as ``--env-kwarg`` takes them, such as ``"discrete=true"``."""
+        return tuple(f"{key}={json.dumps(value)}" for key, value in self.env_kwargs.items())
 
 
 def read_preset(settings: dict[str, Any]) -> Preset:

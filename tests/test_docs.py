@@ -6,6 +6,7 @@
 import ast
 import importlib
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +18,10 @@ PAGES = sorted(DOCS.rglob("*.md"))
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 BASH = re.compile(r"^```bash\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-ELSEWHERE = [
-    page
-    for folder in (ROOT, ROOT / "agents", ROOT / "envs", ROOT / "examples")
-    for page in sorted(folder.glob("*.md") if folder == ROOT else folder.rglob("*.md"))
-]
+ELSEWHERE = sorted(
+    {*ROOT.glob("*.md"), *(page for one in ("agents", "envs", "examples")
+                           for page in (ROOT / one).rglob("*.md"))}
+)  # fmt: skip
 SNIPPETS = [(page.name, code) for page in PAGES for code in PYTHON.findall(page.read_text("utf-8"))]
 
 
@@ -46,13 +46,17 @@ def test_nav_has_every_page_and_no_other() -> None:
     assert in_nav(nav) == {page.relative_to(DOCS).as_posix() for page in PAGES}
 
 
+def links(page: Path) -> Iterator[tuple[str, Path, str]]:
+    """The links of a page to what is here: as written, the file, and the anchor in it."""
+    for target in LINK.findall(page.read_text("utf-8")):
+        if not target.startswith("https://"):
+            file, _, anchor = target.partition("#")
+            yield target, page.parent / file if file else page, anchor
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text("utf-8")):
-        if target.startswith("https://"):
-            continue
-        file, _, anchor = target.partition("#")
-        found = page.parent / file if file else page
+    for target, found, anchor in links(page):
         assert found.is_file(), f"{page.name}: {target}"
         if anchor:
             assert anchor in anchors(found), f"{page.name}: {target}"
@@ -60,9 +64,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", ELSEWHERE, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_links_of_other_pages_lead_somewhere(page: Path) -> None:
-    for target in LINK.findall(page.read_text("utf-8")):
-        if not target.startswith("https://"):
-            assert (page.parent / target.partition("#")[0]).exists(), f"{page.name}: {target}"
+    for target, found, _ in links(page):
+        assert found.exists(), f"{page.name}: {target}"
 
 
 @pytest.mark.parametrize(("page", "code"), SNIPPETS)

@@ -18,12 +18,10 @@ from nodepert.agents.compare import (
     read_table,
     write_report,
 )
-from nodepert.agents.compare.rivals import RIVALS
+from nodepert.agents.compare.rivals import DESCRIBED
 from nodepert.agents.errors import ConfigError, RunError
 
 __all__ = ["CompareArguments", "compare_agents"]
-
-AGENTS = ", ".join(RIVALS)
 
 
 @dataclass(frozen=True)
@@ -37,13 +35,7 @@ class CompareArguments(ExecutorArguments):
     """Environment ids, such as MNIST-v0, or module:Id."""
     agents: Annotated[
         tuple[str, ...],
-        tyro.conf.arg(
-            metavar="AGENT [AGENT ...]",
-            help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
-            "another preset of ENV), np:PRESET:RULE, all_units (noise on all units, without "
-            "feedback weights), "
-            f"{AGENTS}.",
-        ),
+        tyro.conf.arg(metavar="AGENT [AGENT ...]", help=DESCRIBED),
     ] = DEFAULT_AGENTS
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None
     """Env steps of each run, every probe counted. Default: those of the preset of the first agent,

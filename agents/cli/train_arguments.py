@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import pathlib
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -108,7 +107,7 @@ def default_arguments(env: str, preset: str) -> TrainArguments:
         policy=chosen.policy,
         config=chosen.config,
         preset=preset,
-        env_kwarg=tuple(f"{key}={json.dumps(value)}" for key, value in chosen.env_kwargs.items()),
+        env_kwarg=chosen.env_pairs,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from nodepert.agents.cli.arguments import ExecutorArguments, Pairs, make_env, parse_env_kwargs
-from nodepert.agents.compare.rivals import RIVALS, check_agent
+from nodepert.agents.compare.rivals import DESCRIBED, check_agent
 from nodepert.agents.errors import RunError
 from nodepert.agents.tune import Search, family_of, read_space, tune
 
@@ -27,16 +27,7 @@ class TuneArguments(ExecutorArguments):
 
     env: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="ENV")]
     """Environment id, such as MNIST-v0, or module:Id."""
-    agent: Annotated[
-        str,
-        tyro.conf.arg(
-            metavar="AGENT",
-            help="np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with "
-            "another preset of ENV), np:PRESET:RULE, all_units (noise on all units, no feedback "
-            "weights), "
-            f"{', '.join(RIVALS)}.",
-        ),
-    ] = "np"
+    agent: Annotated[str, tyro.conf.arg(metavar="AGENT", help=DESCRIBED)] = "np"
     trials: int = 20
     """Of which each has its own hyperparameters; pruned and failed ones count."""
     steps: Annotated[int | None, tyro.conf.arg(metavar="INT")] = None

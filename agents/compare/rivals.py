@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from nodepert.agents.feedback import RULES
 from nodepert.agents.presets import Preset, preset_for, preset_with, presets
 
 __all__ = [
+    "DESCRIBED",
     "RIVALS",
     "Rival",
     "check_actions",
@@ -70,6 +70,12 @@ OWN: dict[str, Rival] = {
     "all_units": Rival("nodepert.agents.compare.all_units", "AllUnits", (spaces.Box,)),
 }
 """What takes the hyperparameters of nodepert.agents.Config."""
+DESCRIBED = (
+    "np (ours), np:RULE (ours with another feedback rule), np:PRESET (ours with another preset of "
+    "ENV), np:PRESET:RULE, all_units (noise on all units, without feedback weights), "
+    f"{', '.join(RIVALS)}."
+)
+"""All names, for the help of commands."""
 
 
 def variant_of(agent: str) -> tuple[str | None, str | None] | None:
@@ -104,9 +110,8 @@ def own_preset(agent: str, env_id: str, env_kwargs: dict[str, Any]) -> Preset:
     if name is None:
         return preset_with(env_id, env_kwargs)
     preset = preset_for(env_id, name)
-    missing = [key for key in preset.env_kwargs if env_kwargs.get(key) != preset.env_kwargs[key]]
-    if missing:
-        asked = " ".join(f"--env-kwarg {k}={json.dumps(preset.env_kwargs[k])}" for k in missing)
+    if not preset.env_kwargs.items() <= env_kwargs.items():
+        asked = " ".join(f"--env-kwarg {pair}" for pair in preset.env_pairs)
         raise ConfigError(f"preset={name!r}: is for {env_id} made otherwise; expected {asked}")
     return preset
 

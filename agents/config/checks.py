@@ -8,7 +8,7 @@ from typing import Any
 
 from nodepert.agents.errors import ConfigError
 
-__all__ = ["check_choice", "check_flag", "check_number", "is_finite"]
+__all__ = ["check_choice", "check_flag", "check_number", "check_positive", "is_finite"]
 
 
 def check_choice(config: Any, name: str, choices: Collection[Any]) -> None:
@@ -41,6 +41,13 @@ def check_number(
     what = "an integer" if kind is int else "a finite number"
     most = "" if highest == math.inf else f" and at most {highest}"
     raise ConfigError(f"{name}={value!r}: expected {what} of at least {lowest}{most}")
+
+
+def check_positive(config: Any, name: str, example: float, highest: float = math.inf) -> None:
+    """Raises ConfigError where a field is no finite number above 0, and at most ``highest``."""
+    check_number(config, name, float, 0.0, highest)
+    if getattr(config, name) == 0:
+        raise ConfigError(f"{name}=0: expected a positive number, such as {example}")
 
 
 def is_finite(value: float) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodepert.agents.config.checks import check_number
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.config.checks import check_number, check_positive
 
 __all__ = ["CriticFields"]
 
@@ -28,9 +27,7 @@ class CriticFields:
     def check_critic(self) -> None:
         """Raises ConfigError where a field is not valid."""
         check_number(self, "learning_starts", int, 0)
-        check_number(self, "tau", float, 0.0, 1.0)
-        if self.tau == 0:
-            raise ConfigError("tau=0: expected a positive number, such as 0.005")
+        check_positive(self, "tau", 0.005, 1.0)
         check_number(self, "policy_delay", int, 1)
         check_number(self, "target_policy_noise", float, 0.0)
         check_number(self, "target_noise_clip", float, 0.0)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from nodepert.agents.config.checks import check_number
-from nodepert.agents.errors import ConfigError
+from nodepert.agents.config.checks import check_number, check_positive
 
 __all__ = ["ValueFields"]
 
@@ -28,6 +27,4 @@ class ValueFields:
         """Raises ConfigError where a field is not valid."""
         for name in ("buffer_size", "gradient_steps", "target_update_interval"):
             check_number(self, name, int, 1)
-        check_number(self, "temperature", float, 0.0)
-        if self.temperature == 0:
-            raise ConfigError("temperature=0: expected a positive number, such as 0.1")
+        check_positive(self, "temperature", 0.1)

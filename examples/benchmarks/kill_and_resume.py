@@ -36,9 +36,7 @@ from nodepert.agents.cli import main as nodepert
 FLAGS = {
     "DelayedXOR-v0": ("--steps", "20000", "--checkpoint-every", "1000", "--evaluations", "6"),
     "CartPole-v1": ("--steps", "10000", "--checkpoint-every", "1000", "--evaluations", "2"),
-    "DelayedXOR-v0/replay": (
-        *("--steps", "4000", "--checkpoint-every", "400", "--evaluations", "4"),
-    ),
+    "DelayedXOR-v0/replay": ("--steps", "4000", "--checkpoint-every", "400", "--evaluations", "4"),
     "Pendulum-v1/critic": (
         *("--steps", "1500", "--checkpoint-every", "200", "--evaluations", "2"),
         *("--learning-starts", "300"),
